@@ -1,0 +1,57 @@
+//! The one error of this crate: text that does not describe a valid value.
+
+use thiserror::Error;
+
+/// Input that was refused, with the value, the reason and, where there is one, the way out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}")]
+pub struct Invalid {
+    /// What was refused, naming the value.
+    pub what: String,
+    /// Why, one line.
+    pub cause: Option<String>,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+impl Invalid {
+    /// An error about `what` with neither cause nor hint yet.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), cause: None, hint: None }
+    }
+
+    /// Adds the reason.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The candidate most like `given`, if any is near enough to have been meant.
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn finds_the_likely_word_and_nothing_for_the_unlike() {
+        assert_eq!(nearest("brige", ["bridge", "host"]), Some("bridge"));
+        assert_eq!(nearest("zzz", ["bridge", "host"]), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! Domain types of Linkspan: networks, sandboxes, endpoints, addresses and published ports.
+//!
+//! Nothing here does IO and nothing knows a foreign wire format; every value that exists is valid,
+//! because the only way to make one from text is a parser that refuses the rest.
+
+mod endpoint;
+mod error;
+mod id;
+mod mac;
+mod name;
+mod network;
+mod options;
+mod port;
+mod sandbox;
+
+pub use endpoint::{Endpoint, Lease};
+pub use error::{Invalid, nearest};
+pub use id::Id;
+pub use mac::Mac;
+pub use name::{IfName, Name};
+pub use network::{Driver, IpamRequest, Network, Pool, PoolRequest};
+pub use options::{BridgeOptions, OptionMap};
+pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
+pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};

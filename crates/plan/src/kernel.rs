@@ -1,0 +1,111 @@
+//! The door to the kernel, and what may come back through it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use linkspan_model::{IfName, Name, PortRange, Protocol};
+use thiserror::Error;
+
+use crate::{Scope, State, Step};
+
+/// One host's kernel.
+pub trait Kernel {
+    /// What is there of `scope`. What is absent is absent from the answer, not an error.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn observe(&mut self, scope: &Scope) -> Result<State, KernelError>;
+
+    /// Makes the changes in order. Deleting what is gone already is no error; making what is there is.
+    ///
+    /// # Errors
+    /// At the first step that fails; those before it hold, those after it were not tried.
+    fn apply(&mut self, steps: &[Step]) -> Result<(), KernelError>;
+
+    /// Every prefix that the host has an address in or a route to, default routes left out.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn host_prefixes(&mut self) -> Result<Vec<HostPrefix>, KernelError>;
+
+    /// Who keeps the host from publishing `ports` on `address`: the first process found listening there.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked; [`Failure::NotFound`] if the host has no such address.
+    fn port_holder(
+        &mut self,
+        protocol: Protocol,
+        address: IpAddr,
+        ports: PortRange,
+    ) -> Result<Option<PortHolder>, KernelError>;
+
+    /// The interface numbers of veth pairs, given by host side, namespace and name inside; a pair that
+    /// is not there has none.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn link_facts(&mut self, pairs: &[(IfName, Name, IfName)])
+    -> Result<Vec<Option<LinkFacts>>, KernelError>;
+
+    /// The ports of a bridge by name.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn bridge_ports(&mut self, bridge: &IfName) -> Result<Vec<IfName>, KernelError>;
+}
+
+/// A prefix that the host uses, and for what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPrefix {
+    /// The prefix, host bits zero.
+    pub prefix: IpNet,
+    /// The device that it is on.
+    pub device: String,
+}
+
+/// A process that listens on a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortHolder {
+    /// The port.
+    pub port: u16,
+    /// Its process as `name (pid 1234)`, if it can be seen from here.
+    pub process: Option<String>,
+}
+
+/// Interface numbers of a veth pair, as `ip link` and `ethtool -S` show them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkFacts {
+    /// The host side's.
+    pub host_index: u32,
+    /// The sandbox side's, within its namespace.
+    pub sandbox_index: u32,
+}
+
+/// The kind of a kernel error, as far as anyone decides by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// EPERM, EACCES: a capability is missing.
+    Privilege,
+    /// EEXIST.
+    Exists,
+    /// ENOENT, ENODEV, EADDRNOTAVAIL.
+    NotFound,
+    /// EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT: the kernel lacks a feature.
+    Unsupported,
+    /// Anything else.
+    Other,
+}
+
+/// A change or question that the kernel refused.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{what}")]
+pub struct KernelError {
+    /// What was tried, on which object: a step's line, or the question.
+    pub what: String,
+    /// The kernel's words: its extended ACK if it gave one, and the error's name.
+    pub cause: String,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+    /// The kind.
+    pub failure: Failure,
+}

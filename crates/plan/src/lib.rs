@@ -1,0 +1,18 @@
+//! Decisions, apart from effects: what should be in the kernel, what that takes, which address is next.
+//!
+//! Everything here is a pure function of its arguments. The kernel is described by [`State`], a change
+//! of it by [`Step`], and [`Kernel`] is the only door to the real one.
+
+mod diff;
+mod kernel;
+mod state;
+mod step;
+
+pub mod desired;
+pub mod ipam;
+pub mod ports;
+
+pub use diff::diff;
+pub use kernel::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder};
+pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
+pub use step::Step;

@@ -1,0 +1,241 @@
+//! The part of a host's kernel that Linkspan looks after, as values that can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
+
+/// What is, or should be, in the kernel of one host.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct State {
+    /// Host sysctls by their path below /proc/sys, as `net/ipv4/ip_forward`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bridges by device name.
+    pub bridges: BTreeMap<IfName, Bridge>,
+    /// Pinned namespaces by their name in /run/netns.
+    pub namespaces: BTreeMap<Name, Namespace>,
+    /// veth pairs by the device on the host.
+    pub ports: BTreeMap<IfName, Port>,
+    /// Default routes inside the namespaces.
+    pub routes: BTreeSet<Route>,
+    /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
+    pub firewall: Option<BTreeSet<Element>>,
+}
+
+/// A bridge with the addresses it has as the host's interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// Its MAC, set so that it never follows the ports.
+    pub mac: Mac,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// The gateway addresses.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// A pinned network namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Namespace {
+    /// Made new, with loopback up.
+    New,
+    /// The host's own, pinned.
+    Host,
+    /// The one pinned under another name.
+    Pinned(Name),
+    /// The one that a file stands for.
+    Path(PathBuf),
+}
+
+/// A veth pair whose host side is a port of a bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// The bridge it is plugged into.
+    pub bridge: IfName,
+    /// The MTU of both sides in bytes.
+    pub mtu: u32,
+    /// Whether it is kept from other isolated ports of the bridge (IFLA_BRPORT_ISOLATED).
+    pub isolated: bool,
+    /// Whether a frame may leave by the port it came from (IFLA_BRPORT_MODE).
+    pub hairpin: bool,
+    /// The side inside; none if it could not be found where it was made.
+    pub peer: Option<Peer>,
+}
+
+/// The sandbox side of a veth pair.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// The namespace it is in.
+    pub namespace: Name,
+    /// Its name there.
+    pub ifname: IfName,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its addresses, link-local ones left out.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// A default route inside a namespace.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Route {
+    /// The namespace.
+    pub namespace: Name,
+    /// The gateway; its family is the route's.
+    pub via: IpAddr,
+    /// The interface it leaves by.
+    pub ifname: IfName,
+}
+
+/// One element of a set or map of our table: everything that varies in the firewall.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Element {
+    /// A bridge of ours: what is new may enter only if published or from the same bridge.
+    Bridge(IfName),
+    /// A bridge whose traffic to the outside takes the host's address.
+    Masquerade(IfName),
+    /// A bridge that reaches nothing outside and is not reached from there.
+    Internal(IfName),
+    /// A bridge whose sandboxes have another default gateway than it: published flows into it take its address,
+    /// or the reply would not come back this way.
+    ForeignGateway(IfName),
+    /// A published port; an unspecified `host` stands for every address of the host.
+    Publish {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host address.
+        host: IpAddr,
+        /// The host port.
+        port: u16,
+        /// Where it leads.
+        to: SocketAddr,
+    },
+    /// Ports published on every address of the host under the numbers they have inside.
+    PublishRange {
+        /// The protocol.
+        protocol: Protocol,
+        /// The ports, outside and inside.
+        ports: PortRange,
+        /// Where they lead.
+        to: IpAddr,
+    },
+}
+
+impl Element {
+    /// The set or map that it belongs to, as `nft list table inet linkspan` shows it.
+    pub fn set(&self) -> &'static str {
+        match self {
+            Self::Bridge(_) => "bridges",
+            Self::Masquerade(_) => "masquerade",
+            Self::Internal(_) => "internal",
+            Self::ForeignGateway(_) => "foreign_gateway",
+            Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
+                (Family::V4, true) => "publish4_any",
+                (Family::V4, false) => "publish4",
+                (Family::V6, true) => "publish6_any",
+                (Family::V6, false) => "publish6",
+            },
+            Self::PublishRange { protocol, to, .. } => match (Family::of(*to), protocol) {
+                (Family::V4, Protocol::Tcp) => "range4_tcp",
+                (Family::V4, Protocol::Udp) => "range4_udp",
+                (Family::V4, Protocol::Sctp) => "range4_sctp",
+                (Family::V6, Protocol::Tcp) => "range6_tcp",
+                (Family::V6, Protocol::Udp) => "range6_udp",
+                (Family::V6, Protocol::Sctp) => "range6_sctp",
+            },
+        }
+    }
+
+    /// Whether it is about a whole network, and so must hold before anything is plugged into it.
+    pub const fn is_policy(&self) -> bool {
+        !matches!(self, Self::Publish { .. } | Self::PublishRange { .. })
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {{ ", self.set())?;
+        match self {
+            Self::Bridge(name)
+            | Self::Masquerade(name)
+            | Self::Internal(name)
+            | Self::ForeignGateway(name) => {
+                write!(f, "{name}")?;
+            }
+            Self::Publish { protocol, host, port, to } if host.is_unspecified() => {
+                write!(f, "{protocol} . {port} : {} . {}", to.ip(), to.port())?;
+            }
+            Self::Publish { protocol, host, port, to } => {
+                write!(f, "{host} . {protocol} . {port} : {} . {}", to.ip(), to.port())?;
+            }
+            Self::PublishRange { ports, to, .. } => write!(f, "{ports} : {to}")?,
+        }
+        f.write_str(" }")
+    }
+}
+
+/// What to look at: only what a command touches.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Scope {
+    /// Host sysctls.
+    pub sysctls: BTreeSet<String>,
+    /// Bridges.
+    pub bridges: BTreeSet<IfName>,
+    /// Namespaces, with their default routes.
+    pub namespaces: BTreeSet<Name>,
+    /// Host sides of veth pairs, with the namespace and name of the side inside.
+    pub ports: BTreeMap<IfName, (Name, IfName)>,
+    /// Elements of the firewall.
+    pub elements: Elements,
+}
+
+/// How much of the firewall to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Elements {
+    /// These, and whether the table is there.
+    These(BTreeSet<Element>),
+    /// Every one.
+    All,
+}
+
+impl Default for Elements {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl Scope {
+    /// Everything that occurs in one of `states`.
+    pub fn of<'a>(states: impl IntoIterator<Item = &'a State>) -> Self {
+        let mut scope = Self::default();
+        let mut elements = BTreeSet::new();
+        for state in states {
+            scope.sysctls.extend(state.sysctls.keys().cloned());
+            scope.bridges.extend(state.bridges.keys().cloned());
+            scope.namespaces.extend(state.namespaces.keys().cloned());
+            for (host, port) in &state.ports {
+                if let Some(peer) = &port.peer {
+                    scope.ports.insert(host.clone(), (peer.namespace.clone(), peer.ifname.clone()));
+                }
+            }
+            elements.extend(state.firewall.iter().flatten().cloned());
+        }
+        scope.elements = Elements::These(elements);
+        scope
+    }
+}
+
+impl State {
+    /// Adds everything of `other`.
+    pub fn merge(&mut self, other: Self) {
+        self.sysctls.extend(other.sysctls);
+        self.bridges.extend(other.bridges);
+        self.namespaces.extend(other.namespaces);
+        self.ports.extend(other.ports);
+        self.routes.extend(other.routes);
+        if let Some(elements) = other.firewall {
+            self.firewall.get_or_insert_default().extend(elements);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One change of the kernel, and what it does to a [`State`].
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use linkspan_model::{IfName, Name, PortRange, Protocol};
+
+use crate::{Bridge, Element, Namespace, Peer, Port, Route, State};
+
+/// One change. It prints as one line, the same in dry runs, logs and golden files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Writes a host sysctl.
+    SetSysctl {
+        /// Path below /proc/sys.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Makes our table with its chains, empty sets and maps; one of another version is replaced.
+    CreateFirewall,
+    /// Removes our table.
+    DeleteFirewall,
+    /// Adds an element to a set or map of our table.
+    AddElement(Element),
+    /// Removes an element.
+    DeleteElement(Element),
+    /// Makes a bridge, up, with its addresses.
+    CreateBridge(IfName, Bridge),
+    /// Gives a bridge one more address.
+    AddAddress(IfName, IpNet),
+    /// Takes an address from a bridge.
+    DeleteAddress(IfName, IpNet),
+    /// Removes a bridge.
+    DeleteBridge(IfName),
+    /// Pins a namespace at /run/netns, making it if it is new.
+    CreateNamespace(Name, Namespace),
+    /// Removes a pin; a namespace that nothing else holds goes with it.
+    DeleteNamespace(Name),
+    /// Makes a veth pair: one side a port of a bridge, the other configured inside.
+    CreatePort(IfName, Port),
+    /// Removes a veth pair by its host side.
+    DeletePort(IfName),
+    /// Adds a default route inside.
+    AddRoute(Route),
+    /// Removes a default route inside.
+    DeleteRoute(Route),
+    /// Forgets tracked flows to a host port whose mapping changed, so that they follow the new one.
+    FlushFlows {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host address they were sent to; unspecified for any.
+        host: IpAddr,
+        /// The host ports.
+        ports: PortRange,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetSysctl { key, value } => write!(f, "set sysctl {key} = {value}"),
+            Self::CreateFirewall => f.write_str("create firewall table inet linkspan"),
+            Self::DeleteFirewall => f.write_str("delete firewall table inet linkspan"),
+            Self::AddElement(element) => write!(f, "add element {element}"),
+            Self::DeleteElement(element) => write!(f, "delete element {element}"),
+            Self::CreateBridge(name, bridge) => {
+                write!(f, "create bridge {name} mac {} mtu {}", bridge.mac, bridge.mtu)?;
+                bridge.addresses.iter().try_for_each(|address| write!(f, " address {address}"))
+            }
+            Self::AddAddress(name, address) => write!(f, "add address {address} to {name}"),
+            Self::DeleteAddress(name, address) => write!(f, "delete address {address} from {name}"),
+            Self::DeleteBridge(name) => write!(f, "delete bridge {name}"),
+            Self::CreateNamespace(name, namespace) => match namespace {
+                Namespace::New => write!(f, "create namespace {name}"),
+                Namespace::Host => write!(f, "pin the host's namespace as {name}"),
+                Namespace::Pinned(other) => write!(f, "pin namespace {other} as {name}"),
+                Namespace::Path(path) => write!(f, "pin namespace {} as {name}", path.display()),
+            },
+            Self::DeleteNamespace(name) => write!(f, "delete namespace {name}"),
+            Self::CreatePort(name, port) => fmt_port(f, name, port),
+            Self::DeletePort(name) => write!(f, "delete port {name}"),
+            Self::AddRoute(route) => {
+                write!(f, "add route in {} default via {} dev {}", route.namespace, route.via, route.ifname)
+            }
+            Self::DeleteRoute(route) => {
+                write!(
+                    f,
+                    "delete route in {} default via {} dev {}",
+                    route.namespace, route.via, route.ifname
+                )
+            }
+            Self::FlushFlows { protocol, host, ports } => {
+                write!(f, "flush flows to {host} {protocol} {ports}")
+            }
+        }
+    }
+}
+
+fn fmt_port(f: &mut fmt::Formatter<'_>, name: &IfName, port: &Port) -> fmt::Result {
+    write!(f, "create port {name} on {} mtu {}", port.bridge, port.mtu)?;
+    if port.isolated {
+        f.write_str(" isolated")?;
+    }
+    if port.hairpin {
+        f.write_str(" hairpin")?;
+    }
+    if let Some(Peer { namespace, ifname, mac, addresses }) = &port.peer {
+        write!(f, " peer {ifname} in {namespace} mac {mac}")?;
+        addresses.iter().try_for_each(|address| write!(f, " address {address}"))?;
+    }
+    Ok(())
+}
+
+impl State {
+    /// What each step means: the state after it.
+    pub fn apply(&mut self, step: &Step) {
+        match step.clone() {
+            Step::SetSysctl { key, value } => {
+                self.sysctls.insert(key, value);
+            }
+            Step::CreateFirewall => self.firewall = Some([].into()),
+            Step::DeleteFirewall => self.firewall = None,
+            Step::AddElement(element) => {
+                self.firewall.get_or_insert_default().insert(element);
+            }
+            Step::DeleteElement(element) => {
+                self.firewall.get_or_insert_default().remove(&element);
+            }
+            Step::CreateBridge(name, bridge) => {
+                self.bridges.insert(name, bridge);
+            }
+            Step::AddAddress(name, address) => {
+                self.bridges.entry(name).and_modify(|bridge| _ = bridge.addresses.insert(address));
+            }
+            Step::DeleteAddress(name, address) => {
+                self.bridges.entry(name).and_modify(|bridge| _ = bridge.addresses.remove(&address));
+            }
+            Step::DeleteBridge(name) => _ = self.bridges.remove(&name),
+            Step::CreateNamespace(name, namespace) => {
+                self.namespaces.insert(name, namespace);
+            }
+            Step::DeleteNamespace(name) => {
+                self.namespaces.remove(&name);
+                self.routes.retain(|route| route.namespace != name);
+            }
+            Step::CreatePort(name, port) => {
+                self.ports.insert(name, port);
+            }
+            Step::DeletePort(name) => {
+                if let Some(Port { peer: Some(peer), .. }) = self.ports.remove(&name) {
+                    self.routes.retain(|r| r.namespace != peer.namespace || r.ifname != peer.ifname);
+                }
+            }
+            Step::AddRoute(route) => _ = self.routes.insert(route),
+            Step::DeleteRoute(route) => _ = self.routes.remove(&route),
+            Step::FlushFlows { .. } => {}
+        }
+    }
+}
