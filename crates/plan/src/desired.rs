@@ -1,1 +1,100 @@
-//! wip
+//! What the kernel should hold for each object.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox};
+
+use crate::{Bridge, Element, Namespace, Peer, Port, Route, State};
+
+/// What a network needs before anything is plugged into it: its bridge, forwarding, and its place in the firewall.
+pub fn network(network: &Network) -> State {
+    let mut state = State::default();
+    let Some(mac) = network.bridge_mac() else { return state };
+    let name = network.bridge_name();
+    if !network.internal {
+        state.sysctls.insert("net/ipv4/ip_forward".to_owned(), "1".to_owned());
+    }
+    let gateway = |pool: &linkspan_model::Pool| IpNet::new_assert(pool.gateway, pool.subnet.prefix_len());
+    let addresses = network.pools.iter().map(gateway).collect();
+    state.bridges.insert(name.clone(), Bridge { mac, mtu: network.bridge.mtu, addresses });
+
+    let mut elements: BTreeSet<_> = [Element::Bridge(name.clone())].into();
+    if network.internal {
+        elements.insert(Element::Internal(name.clone()));
+    } else if network.bridge.masquerade {
+        elements.insert(Element::Masquerade(name.clone()));
+    }
+    if network.pools.iter().any(|pool| pool.default_gateway() != pool.gateway) {
+        elements.insert(Element::ForeignGateway(name));
+    }
+    state.firewall = Some(elements);
+    state
+}
+
+/// What a sandbox needs beside its networks: its namespace, a veth pair for each endpoint, default routes, and
+/// its published ports. `attached` holds every endpoint of it with the network that it is on.
+pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
+    let mut state = State { firewall: Some(BTreeSet::new()), ..State::default() };
+    let namespace = match &sandbox.namespace {
+        NamespaceSource::New => Namespace::New,
+        NamespaceSource::Host => Namespace::Host,
+        NamespaceSource::Sandbox(other) => Namespace::Pinned(other.clone()),
+        NamespaceSource::Path(path) => Namespace::Path(path.clone()),
+    };
+    state.namespaces.insert(sandbox.name.clone(), namespace);
+    for (endpoint, network) in attached {
+        let peer = Peer {
+            namespace: sandbox.name.clone(),
+            ifname: endpoint.ifname.clone(),
+            mac: endpoint.mac,
+            addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
+        };
+        let port = Port {
+            bridge: network.bridge_name(),
+            mtu: network.bridge.mtu,
+            isolated: !network.bridge.icc,
+            hairpin: !endpoint.published.is_empty(),
+            peer: Some(peer),
+        };
+        state.ports.insert(endpoint.host_ifname(), port);
+        let published = endpoint.published.iter().flat_map(|published| elements(published, endpoint));
+        state.firewall.get_or_insert_default().extend(published);
+    }
+    for family in [Family::V4, Family::V6] {
+        if let Some((endpoint, via)) = default_route(attached, family) {
+            let (namespace, ifname) = (sandbox.name.clone(), endpoint.ifname.clone());
+            state.routes.insert(Route { namespace, via, ifname });
+        }
+    }
+    state
+}
+
+/// The endpoint that has the default route of `family`, and its gateway: the highest `gw_priority` wins, among
+/// equals the first network by name, so that reconnecting changes nothing.
+pub fn default_route(attached: &[(Endpoint, Network)], family: Family) -> Option<(&Endpoint, IpAddr)> {
+    attached
+        .iter()
+        .filter_map(|(endpoint, network)| Some((endpoint, network, endpoint.lease(family)?.gateway?)))
+        .min_by(|(a, a_net, _), (b, b_net, _)| {
+            b.gw_priority.cmp(&a.gw_priority).then_with(|| a_net.name.cmp(&b_net.name))
+        })
+        .map(|(endpoint, _, via)| (endpoint, via))
+}
+
+/// The elements that publish `published` at `endpoint`'s address of the same family; none if it has no such address.
+fn elements(published: &Published, endpoint: &Endpoint) -> Vec<Element> {
+    let Some(lease) = endpoint.lease(Family::of(published.host_ip)) else { return Vec::new() };
+    let Published { protocol, host_ip: host, .. } = *published;
+    if published.host.count() > 1 && published.host == published.target && host.is_unspecified() {
+        return vec![Element::PublishRange { protocol, ports: published.host, to: lease.address }];
+    }
+    let element = |(port, target)| Element::Publish {
+        protocol,
+        host,
+        port,
+        to: SocketAddr::new(lease.address, target),
+    };
+    published.pairs().map(element).collect()
+}

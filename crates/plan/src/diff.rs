@@ -1,6 +1,150 @@
-//! wip
-use crate::{State, Step};
-/// wip
-pub fn diff(_desired: &State, _observed: &State) -> Vec<Step> {
-    Vec::new()
+//! The steps from one state to another.
+
+use std::collections::BTreeSet;
+
+use linkspan_model::{Family, PortRange, Protocol};
+
+use crate::{Element, Port, State, Step};
+
+/// The steps that turn `observed` into `desired`, in an order that never shows more than is meant: what goes,
+/// goes from the outside in (published ports before the sandbox behind them), what comes, comes from the inside
+/// out (isolation before the first port of a bridge, published ports last).
+///
+/// What is in neither stays as it is; what both have alike needs no step.
+pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let firewall = Firewall::compare(desired, observed);
+    steps.extend(firewall.gone.iter().cloned().map(Step::DeleteElement));
+    steps.extend(removals(desired, observed));
+    if desired.firewall.is_none() && observed.firewall.is_some() {
+        steps.push(Step::DeleteFirewall);
+    }
+    for (key, value) in &desired.sysctls {
+        if observed.sysctls.get(key) != Some(value) {
+            steps.push(Step::SetSysctl { key: key.clone(), value: value.clone() });
+        }
+    }
+    if desired.firewall.is_some() && observed.firewall.is_none() {
+        steps.push(Step::CreateFirewall);
+    }
+    let (policies, published): (Vec<_>, Vec<_>) = firewall.new.into_iter().partition(Element::is_policy);
+    steps.extend(policies.into_iter().map(Step::AddElement));
+    steps.extend(additions(desired, observed));
+    let flushes = flushes(published.iter().chain(&firewall.gone));
+    steps.extend(published.into_iter().map(Step::AddElement));
+    steps.extend(flushes);
+    steps
+}
+
+/// The elements in which two states differ.
+struct Firewall {
+    gone: Vec<Element>,
+    new: Vec<Element>,
+}
+
+impl Firewall {
+    fn compare(desired: &State, observed: &State) -> Self {
+        let empty = BTreeSet::new();
+        let (Some(wanted), found) = (&desired.firewall, observed.firewall.as_ref().unwrap_or(&empty)) else {
+            return Self { gone: Vec::new(), new: Vec::new() };
+        };
+        Self {
+            gone: found.difference(wanted).cloned().collect(),
+            new: wanted.difference(found).cloned().collect(),
+        }
+    }
+}
+
+fn removals(desired: &State, observed: &State) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let port_goes =
+        |host, port: &Port| desired.ports.get(host) != Some(port) || ends_move(desired, observed, port);
+    let gone_ports = || observed.ports.iter().filter(|(host, port)| port_goes(host, port));
+    let dies_with_port = |namespace, ifname| {
+        let inside = |port: &Port| {
+            port.peer.as_ref().is_some_and(|p| (&p.namespace, &p.ifname) == (namespace, ifname))
+        };
+        gone_ports().any(|(_, port)| inside(port))
+    };
+    let namespace_goes = |name| desired.namespaces.get(name) != observed.namespaces.get(name);
+    for route in observed.routes.difference(&desired.routes) {
+        if !namespace_goes(&route.namespace) && !dies_with_port(&route.namespace, &route.ifname) {
+            steps.push(Step::DeleteRoute(route.clone()));
+        }
+    }
+    steps.extend(gone_ports().map(|(host, _)| Step::DeletePort(host.clone())));
+    let gone_namespaces = observed.namespaces.keys().filter(|name| namespace_goes(name));
+    steps.extend(gone_namespaces.map(|name| Step::DeleteNamespace(name.clone())));
+    for (name, bridge) in &observed.bridges {
+        match desired.bridges.get(name) {
+            Some(wanted) if (wanted.mac, wanted.mtu) == (bridge.mac, bridge.mtu) => steps.extend(
+                bridge.addresses.difference(&wanted.addresses).map(|a| Step::DeleteAddress(name.clone(), *a)),
+            ),
+            _ => steps.push(Step::DeleteBridge(name.clone())),
+        }
+    }
+    steps
+}
+
+/// Whether the bridge or the namespace at an end of `port` goes or is made anew, so that the port goes with it.
+fn ends_move(desired: &State, observed: &State, port: &Port) -> bool {
+    let bridge_moves = observed.bridges.get(&port.bridge).is_some_and(|found| {
+        desired
+            .bridges
+            .get(&port.bridge)
+            .is_none_or(|wanted| (wanted.mac, wanted.mtu) != (found.mac, found.mtu))
+    });
+    let moves = |name| desired.namespaces.get(name) != observed.namespaces.get(name);
+    bridge_moves || port.peer.as_ref().is_some_and(|peer| moves(&peer.namespace))
+}
+
+fn additions(desired: &State, observed: &State) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (name, bridge) in &desired.bridges {
+        match observed.bridges.get(name) {
+            Some(found) if (found.mac, found.mtu) == (bridge.mac, bridge.mtu) => steps.extend(
+                bridge.addresses.difference(&found.addresses).map(|a| Step::AddAddress(name.clone(), *a)),
+            ),
+            _ => steps.push(Step::CreateBridge(name.clone(), bridge.clone())),
+        }
+    }
+    for (name, namespace) in &desired.namespaces {
+        if observed.namespaces.get(name) != Some(namespace) {
+            steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));
+        }
+    }
+    let mut kept = BTreeSet::new();
+    for (host, port) in &desired.ports {
+        if observed.ports.get(host) == Some(port) && !ends_move(desired, observed, port) {
+            kept.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
+        } else {
+            steps.push(Step::CreatePort(host.clone(), port.clone()));
+        }
+    }
+    for route in &desired.routes {
+        let stays = desired.namespaces.get(&route.namespace) == observed.namespaces.get(&route.namespace);
+        let alive = stays && kept.contains(&(&route.namespace, &route.ifname));
+        if !alive || !observed.routes.contains(route) {
+            steps.push(Step::AddRoute(route.clone()));
+        }
+    }
+    steps
+}
+
+/// Flows that a changed mapping would leave behind: those of protocols without connections, which the peer never closes.
+fn flushes<'a>(changed: impl Iterator<Item = &'a Element>) -> Vec<Step> {
+    let flush = |element: &Element| match element {
+        Element::Publish { protocol, host, port, .. } => Some((*protocol, *host, PortRange::single(*port))),
+        Element::PublishRange { protocol, ports, to } => {
+            let any = match Family::of(*to) {
+                Family::V4 => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                Family::V6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            Some((*protocol, any, *ports))
+        }
+        _ => None,
+    };
+    let udp: BTreeSet<_> =
+        changed.filter_map(flush).filter(|(protocol, ..)| *protocol == Protocol::Udp).collect();
+    udp.into_iter().map(|(protocol, host, ports)| Step::FlushFlows { protocol, host, ports }).collect()
 }
