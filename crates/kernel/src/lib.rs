@@ -1,4 +1,8 @@
 //! Effects: the real [`Kernel`](linkspan_plan::Kernel), spoken to over netlink sockets and files of /proc and nsfs.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod isolation;
 pub mod netlink;
+
+mod child;
+mod rtnl;

@@ -94,8 +94,9 @@ impl Message {
         u16::from_ne_bytes([self.bytes[6], self.bytes[7]])
     }
 
-    /// The finished bytes under sequence number `sequence` with `more_flags` set.
-    pub(super) fn finish(mut self, sequence: u32, more_flags: u16) -> Vec<u8> {
+    /// The finished bytes under sequence number `sequence` with `more_flags` set: for who sends them without a
+    /// [`Socket`](super::Socket), as a forked child must.
+    pub(crate) fn finish(mut self, sequence: u32, more_flags: u16) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         let flags = self.flags() | more_flags;
         self.bytes[0..4].copy_from_slice(&length.to_ne_bytes());

@@ -1,0 +1,287 @@
+//! Links: bridges, veth pairs, and what is known of a device (linux/if_link.h, linux/rtnetlink.h).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{
+    IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
+    IFLA_MTU, IFLA_NET_NS_FD, IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
+};
+use linkspan_model::{IfName, Mac};
+
+use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP};
+use crate::netlink::{Attrs, Message};
+
+/// The peer's `struct ifinfomsg` and attributes (linux/veth.h).
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
+const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+/// RFC 2863 operational status "up" (linux/if.h).
+const IF_OPER_UP: u8 = 6;
+/// Length of `struct ifinfomsg`.
+const IFINFOMSG: usize = 16;
+
+/// `struct ifinfomsg`: family, padding, device type, index, flags, and which flags to change.
+fn ifinfomsg(index: u32, up: bool) -> [u8; IFINFOMSG] {
+    let flags = if up { IFF_UP.cast_unsigned() } else { 0 };
+    let mut header = [0; IFINFOMSG];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// Sets a device up.
+pub(crate) fn up_by_name(name: &str) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, true));
+    message.attr_str(IFLA_IFNAME, name);
+    message
+}
+
+/// Sets a device up.
+pub(crate) fn up(index: u32) -> Message {
+    Message::new(RTM_SETLINK, 0, &ifinfomsg(index, true))
+}
+
+/// Sets a device's MAC. Setting the one that it has makes the kernel announce its addresses, if it was told to.
+pub(crate) fn set_mac(index: u32, mac: Mac) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    message.attr(IFLA_ADDRESS, &mac.bytes());
+    message
+}
+
+/// Makes a bridge, down.
+pub(crate) fn create_bridge(name: &IfName, mac: Mac) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr(IFLA_ADDRESS, &mac.bytes());
+    message.nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_KIND, "bridge");
+    });
+    message
+}
+
+/// Sets up a bridge that was just made.
+///
+/// Its MTU is set here and not at creation: only so does the kernel take it for the user's wish, and stop
+/// following the smallest of the ports. Routing to 127.0.0.0/8 is what lets a port published on 127.0.0.1
+/// be translated; the firewall keeps everyone else out of there. Without `link_local` it gets no IPv6 address
+/// but those that it is given.
+pub(crate) fn configure_bridge(name: &IfName, mtu: u32, link_local: bool) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, true));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+    per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), !link_local);
+    message
+}
+
+/// IFLA_AF_SPEC: an IPv4 setting to switch on, and whether IPv6 is to make no address by itself.
+fn per_family(message: &mut Message, ipv4_conf: Option<u16>, no_link_local: bool) {
+    message.nest(IFLA_AF_SPEC, |families| {
+        if let Some(conf) = ipv4_conf {
+            families.nest(libc::AF_INET as u16, |inet| {
+                inet.nest(IFLA_INET_CONF, |values| _ = values.attr_u32(conf, 1));
+            });
+        }
+        if no_link_local {
+            families.nest(libc::AF_INET6 as u16, |inet6| {
+                inet6.attr_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+            });
+        }
+    });
+}
+
+/// The two sides of a veth pair to be made.
+pub(crate) struct Veth<'a> {
+    /// Name of the side here.
+    pub(crate) name: &'a IfName,
+    /// Index of the bridge that it becomes a port of.
+    pub(crate) master: u32,
+    /// MTU of both sides.
+    pub(crate) mtu: u32,
+    /// Name of the other side.
+    pub(crate) peer_name: &'a IfName,
+    /// MAC of the other side.
+    pub(crate) peer_mac: Mac,
+    /// Namespace of the other side.
+    pub(crate) peer_namespace: BorrowedFd<'a>,
+}
+
+/// Makes a veth pair, both sides down, each where it belongs.
+pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, veth.name.as_str()).attr_u32(IFLA_MTU, veth.mtu);
+    message.attr_u32(IFLA_MASTER, veth.master);
+    message.nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_KIND, "veth");
+        info.nest(IFLA_INFO_DATA, |data| {
+            data.nest(VETH_INFO_PEER, |peer| {
+                peer.raw(&ifinfomsg(0, false));
+                peer.attr_str(IFLA_IFNAME, veth.peer_name.as_str()).attr_u32(IFLA_MTU, veth.mtu);
+                peer.attr(IFLA_ADDRESS, &veth.peer_mac.bytes());
+                peer.attr_u32(IFLA_NET_NS_FD, veth.peer_namespace.as_raw_fd().cast_unsigned());
+            });
+        });
+    });
+    message
+}
+
+/// Sets up a bridge port that was just made. It needs no IPv6 address: the bridge has them.
+pub(crate) fn configure_port(name: &IfName, isolated: bool, hairpin: bool, no_link_local: bool) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, true));
+    message.attr_str(IFLA_IFNAME, name.as_str());
+    if isolated || hairpin {
+        message.nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_SLAVE_KIND, "bridge");
+            info.nest(IFLA_INFO_SLAVE_DATA, |port| {
+                port.attr_u8(IFLA_BRPORT_MODE, hairpin.into());
+                port.attr_u8(IFLA_BRPORT_ISOLATED, isolated.into());
+            });
+        });
+    }
+    if no_link_local {
+        per_family(&mut message, None, true);
+    }
+    message
+}
+
+/// Prepares the side inside a sandbox before it goes up: it announces its IPv4 addresses when it does, and
+/// with `no_link_local` makes no IPv6 address, which would stay unusable for two seconds, by itself.
+pub(crate) fn prepare_peer(index: u32, no_link_local: bool) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    per_family(&mut message, Some(IPV4_DEVCONF_ARP_NOTIFY), no_link_local);
+    message
+}
+
+/// Removes a device.
+pub(crate) fn delete(name: &IfName) -> Message {
+    let mut message = Message::new(RTM_DELLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str());
+    message
+}
+
+/// Puts a device into a group.
+pub(crate) fn set_group(name: &IfName, group: u32) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_GROUP, group);
+    message
+}
+
+/// Removes every device of a group, with one wait for all of them.
+pub(crate) fn delete_group(group: u32) -> Message {
+    let mut message = Message::new(RTM_DELLINK, 0, &ifinfomsg(0, false));
+    message.attr_u32(IFLA_GROUP, group);
+    message
+}
+
+/// Asks for a device by name. Linux 6.8 and later first bring its operational state up to date.
+pub(crate) fn get(name: &IfName) -> Message {
+    let mut message = Message::new(RTM_GETLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    message
+}
+
+/// Asks for a device by index; as for [`get`].
+pub(crate) fn get_by_index(index: u32) -> Message {
+    let mut message = Message::new(RTM_GETLINK, 0, &ifinfomsg(index, false));
+    message.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    message
+}
+
+/// Asks for the ports of a bridge.
+pub(crate) fn dump_ports(bridge: u32) -> Message {
+    let mut message = Message::new(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg(0, false));
+    message.attr_u32(IFLA_MASTER, bridge).attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    message
+}
+
+/// What is known of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    /// Its index.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its kind, as `bridge` or `veth`; none for hardware and loopback.
+    pub(crate) kind: Option<String>,
+    /// Its MTU in bytes.
+    pub(crate) mtu: u32,
+    /// Its Ethernet address.
+    pub(crate) mac: Option<Mac>,
+    /// The index of the bridge that it is a port of.
+    pub(crate) master: Option<u32>,
+    /// For veth the index of the other side, in that one's namespace.
+    pub(crate) peer: Option<u32>,
+    /// Whether it is an isolated bridge port.
+    pub(crate) isolated: bool,
+    /// Whether it is a bridge port with hairpin mode on.
+    pub(crate) hairpin: bool,
+    /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
+    pub(crate) operational: bool,
+}
+
+impl Link {
+    /// Reads the body of an RTM_NEWLINK.
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+        let attrs = Attrs::new(body.get(IFINFOMSG..)?);
+        let info = attrs.nested(IFLA_LINKINFO);
+        let port = info.nested(IFLA_INFO_SLAVE_DATA);
+        Some(Self {
+            index,
+            name: attrs.text(IFLA_IFNAME)?,
+            kind: info.text(IFLA_INFO_KIND),
+            mtu: attrs.u32(IFLA_MTU)?,
+            mac: attrs.get(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map(Mac::from_bytes),
+            master: attrs.u32(IFLA_MASTER),
+            peer: attrs.u32(IFLA_LINK),
+            isolated: port.u8(IFLA_BRPORT_ISOLATED) == Some(1),
+            hairpin: port.u8(IFLA_BRPORT_MODE) == Some(1),
+            operational: attrs.u8(IFLA_OPERSTATE) == Some(IF_OPER_UP),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IFINFOMSG, Link, Veth, create_veth};
+    use crate::netlink::Attrs;
+    use std::os::fd::AsFd;
+
+    /// Length of `struct nlmsghdr`.
+    const HEADER: usize = 16;
+
+    #[test]
+    fn a_veth_is_described_in_one_message() {
+        let file = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let (name, peer_name) = ("veth0".parse().unwrap(), "eth0".parse().unwrap());
+        let peer_mac = "02:42:0a:00:00:02".parse().unwrap();
+        let message = create_veth(&Veth {
+            name: &name,
+            master: 7,
+            mtu: 1400,
+            peer_name: &peer_name,
+            peer_mac,
+            peer_namespace: file.as_fd(),
+        });
+        let bytes = message.finish(1, 0);
+        let attrs = Attrs::new(&bytes[HEADER + IFINFOMSG..]);
+        assert_eq!(
+            (attrs.text(3).as_deref(), attrs.u32(4), attrs.u32(10)),
+            (Some("veth0"), Some(1400), Some(7))
+        );
+        let peer = attrs.nested(18).nested(2).get(1).unwrap();
+        let peer = Link::parse(peer).unwrap();
+        assert_eq!((peer.name.as_str(), peer.mtu, peer.mac), ("eth0", 1400, Some(peer_mac)));
+    }
+
+    #[test]
+    fn a_truncated_answer_is_refused() {
+        assert_eq!(Link::parse(&[0; 3]), None);
+        assert_eq!(Link::parse(&[0; IFINFOMSG]), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! The messages of rtnetlink that Linkspan sends and reads: links, addresses, routes.
+
+use std::net::IpAddr;
+
+pub(crate) mod address;
+pub(crate) mod link;
+pub(crate) mod route;
+
+/// For dumps: every object, or every one that the header and attributes of the request select.
+pub(crate) const NLM_F_DUMP: u16 = 0x300;
+/// Fail if it exists; make it if it does not.
+const NLM_F_CREATE_EXCLUSIVE: u16 = 0x200 | 0x400;
+
+fn family_number(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    family as u8
+}
+
+fn address_bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().into(),
+        IpAddr::V6(v6) => v6.octets().into(),
+    }
+}
+
+fn address_from(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}

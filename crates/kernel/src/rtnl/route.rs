@@ -1,0 +1,88 @@
+//! Routes (linux/rtnetlink.h, `struct rtmsg`).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use libc::{
+    RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTM_DELROUTE,
+    RTM_GETROUTE, RTM_NEWROUTE, RTN_UNICAST, RTPROT_STATIC,
+};
+
+use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
+use crate::netlink::{Attrs, Message};
+
+/// Length of `struct rtmsg`.
+const RTMSG: usize = 12;
+
+/// `struct rtmsg`: family, prefix lengths of destination and source, TOS, table, origin, scope, type, flags.
+fn rtmsg(family: u8, protocol: u8, kind: u8) -> [u8; RTMSG] {
+    [family, 0, 0, 0, RT_TABLE_MAIN, protocol, RT_SCOPE_UNIVERSE, kind, 0, 0, 0, 0]
+}
+
+fn default(kind: u16, flags: u16, via: IpAddr, index: u32) -> Message {
+    let mut message = Message::new(kind, flags, &rtmsg(family_number(via), RTPROT_STATIC, RTN_UNICAST));
+    message.attr(RTA_GATEWAY, &address_bytes(via)).attr_u32(RTA_OIF, index);
+    message
+}
+
+/// Adds a default route to the main table.
+pub(crate) fn add_default(via: IpAddr, index: u32) -> Message {
+    default(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, via, index)
+}
+
+/// Removes a default route, whoever made it.
+pub(crate) fn delete_default(via: IpAddr, index: u32) -> Message {
+    let mut message = Message::new(RTM_DELROUTE, 0, &rtmsg(family_number(via), 0, 0));
+    message.attr(RTA_GATEWAY, &address_bytes(via)).attr_u32(RTA_OIF, index);
+    message
+}
+
+/// Asks for the unicast routes of the main table, both families.
+pub(crate) fn dump() -> Message {
+    Message::new(RTM_GETROUTE, NLM_F_DUMP, &rtmsg(0, 0, RTN_UNICAST))
+}
+
+/// A route of the main table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    /// Where it leads; none for a default route.
+    pub(crate) destination: Option<IpNet>,
+    /// The next hop.
+    pub(crate) gateway: Option<IpAddr>,
+    /// The device, the first one of several.
+    pub(crate) index: Option<u32>,
+}
+
+impl Route {
+    /// Reads the body of an RTM_NEWROUTE; none if it is of another table.
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let (prefix, table) = (*body.get(1)?, *body.get(4)?);
+        let attrs = Attrs::new(body.get(RTMSG..)?);
+        let destination = match attrs.get(RTA_DST) {
+            Some(bytes) => Some(IpNet::new(address_from(bytes)?, prefix).ok()?),
+            None => None,
+        };
+        let index = attrs.u32(RTA_OIF).or_else(|| first_hop(attrs.get(RTA_MULTIPATH)?));
+        let gateway = attrs.get(RTA_GATEWAY).and_then(address_from);
+        (table == RT_TABLE_MAIN).then_some(Self { destination, gateway, index })
+    }
+}
+
+/// The device of the first `struct rtnexthop`: length, flags, hops, device index.
+fn first_hop(hops: &[u8]) -> Option<u32> {
+    hops.get(4..8)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, add_default};
+
+    #[test]
+    fn a_default_route_reads_back() {
+        let via = "10.0.0.1".parse().unwrap();
+        let bytes = add_default(via, 3).finish(1, 0);
+        let route = Route::parse(&bytes[16..]);
+        assert_eq!(route, Some(Route { destination: None, gateway: Some(via), index: Some(3) }));
+        assert_eq!(Route::parse(&bytes[16..20]), None);
+    }
+}
