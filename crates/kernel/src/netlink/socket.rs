@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, getsockopt, recv, send, socket, sockopt,
+};
 use thiserror::Error;
 
 use super::message::{Attrs, HEADER, Message};
@@ -11,6 +13,7 @@ use super::message::{Attrs, HEADER, Message};
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 /// `struct nfgenmsg`: family, version, and in network byte order the subsystem that the batch is for.
@@ -23,6 +26,8 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const RECEIVE: usize = 64 * 1024;
 /// What the send and receive queues are asked to hold; the kernel may grant less.
 const QUEUE: i32 = 4 * 1024 * 1024;
+/// How often a dump is asked for before giving up on a kernel that changes all the time.
+const DUMPS: u32 = 100;
 
 /// The netlink families spoken here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,9 +145,37 @@ impl Socket {
         let mut received = Received::new(first, count);
         self.receive(&mut received)?;
         if received.finished.iter().any(|finished| !finished) {
-            return Err(Error::of_socket(Errno::EPROTO));
+            // Without the privilege, nfnetlink refuses the first message and is silent about the others.
+            let refused = received.errors.into_iter().next();
+            return Err(refused.unwrap_or_else(|| Error::of_socket(Errno::EPROTO)));
         }
         Ok((received.answers, received.errors))
+    }
+
+    /// Sends a dump request that `ask` makes; gives the answers. A dump that a change came between is asked for again.
+    ///
+    /// # Errors
+    /// The kernel's refusal; EINTR if every dump was interrupted.
+    pub fn dump(&mut self, ask: impl Fn() -> Message) -> Result<Vec<Answer>, Error> {
+        for _ in 0..DUMPS {
+            let sequence = self.next_sequence();
+            self.send(ask().finish(sequence, 0))?;
+            let mut received = Received::new(sequence, 1);
+            self.receive(&mut received)?;
+            if let Some(error) = received.errors.into_iter().next() {
+                return Err(error);
+            }
+            if !received.interrupted {
+                return Ok(received.answers);
+            }
+        }
+        Err(Error::of_socket(Errno::EINTR))
+    }
+
+    /// How many bytes the send queue takes at once, as the kernel has granted it.
+    pub fn send_limit(&self) -> usize {
+        // netlink_sendmsg() keeps 32 bytes of it.
+        getsockopt(&self.fd, sockopt::SndBuf).map_or(0, |queue| queue.saturating_sub(32))
     }
 
     /// Sends nf_tables `messages` as one transaction: all of them hold, or none.
@@ -224,11 +257,13 @@ struct Received {
     finished: Vec<bool>,
     answers: Vec<Answer>,
     errors: Vec<Error>,
+    interrupted: bool,
 }
 
 impl Received {
     fn new(first: u32, count: usize) -> Self {
-        Self { first, finished: vec![false; count], answers: Vec::new(), errors: Vec::new() }
+        let finished = vec![false; count];
+        Self { first, finished, answers: Vec::new(), errors: Vec::new(), interrupted: false }
     }
 
     fn datagram(&mut self, mut bytes: &[u8]) {
@@ -242,6 +277,7 @@ impl Received {
     fn message(&mut self, message: &[u8]) {
         let kind = u16::from_ne_bytes([message[4], message[5]]);
         let flags = u16::from_ne_bytes([message[6], message[7]]);
+        self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
         let sequence = number(message, 8).unwrap_or_default();
         let index =
             Some(sequence.wrapping_sub(self.first) as usize).filter(|index| *index < self.finished.len());
