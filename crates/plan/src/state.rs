@@ -127,7 +127,7 @@ impl Element {
     pub fn set(&self) -> &'static str {
         match self {
             Self::Bridge(_) => "bridges",
-            Self::Masquerade(_) => "masquerade",
+            Self::Masquerade(_) => "masqueraded",
             Self::Internal(_) => "internal",
             Self::ForeignGateway(_) => "foreign_gateway",
             Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
