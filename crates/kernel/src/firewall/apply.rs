@@ -1,0 +1,187 @@
+//! Steps into transactions: one, unless the socket cannot send so much at once.
+
+use std::collections::BTreeSet;
+
+use linkspan_plan::{Element, Failure, KernelError, Step};
+use nix::errno::Errno;
+
+use crate::netlink::{Error, Message};
+
+use super::Firewall;
+use super::change::{About, Change, Kind, Request, changes, deleted, outstanding, requests};
+use super::element::{Entry, elements};
+use super::error::{missing, refused};
+use super::observe::Table;
+
+/// How often the kernel may turn out to be other than it was just seen to be.
+const ATTEMPTS: u32 = 4;
+/// What a batch's begin and end take (`struct nlmsghdr` and `struct nfgenmsg`, twice).
+const BRACKETS: usize = 40;
+
+/// A transaction that failed.
+struct Refusal {
+    error: Error,
+    /// The message that was refused, if it was one.
+    about: Option<About>,
+    /// The kinds of expression that are known to work, because messages before it had them.
+    known: BTreeSet<&'static str>,
+}
+
+impl Firewall {
+    /// Makes the firewall's `steps`: the table and its elements in order in one transaction, then the flows are
+    /// forgotten. A deletion goes by the key; what is gone already is no error, nor is adding what is there.
+    ///
+    /// # Errors
+    /// At the first step that fails. Nothing of its transaction holds; where there is too much for one
+    /// transaction, those before it hold.
+    pub fn apply(&mut self, steps: &[Step]) -> Result<(), KernelError> {
+        let changes = changes(steps)?;
+        if !changes.is_empty() {
+            self.change(steps, &changes)?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, steps: &[Step], changes: &[Change]) -> Result<(), KernelError> {
+        let creates = changes.iter().any(|change| matches!(change.kind, Kind::Create));
+        let mut todo = changes.to_vec();
+        let mut table = Table::Ours;
+        if creates {
+            table = self.table()?;
+            todo = outstanding(todo, table, deleted(changes));
+        }
+        let mut attempt = 1;
+        loop {
+            let Err(refusal) = self.commit(requests(&todo, table)) else { return Ok(()) };
+            if attempt == ATTEMPTS || !refusal.may_pass(&todo) {
+                return Err(self.explain(steps, *refusal));
+            }
+            attempt += 1;
+            table = self.table()?;
+            let there = self.entries(&deleted(changes))?.unwrap_or_default();
+            todo = outstanding(changes.to_vec(), table, there);
+        }
+    }
+
+    fn commit(&mut self, requests: Vec<Request>) -> Result<(), Box<Refusal>> {
+        let mut limit = self.socket.send_limit();
+        let size: usize = requests.iter().map(|request| request.message.len()).sum();
+        if size + BRACKETS > limit {
+            self.socket.enlarge();
+            limit = self.socket.send_limit();
+        }
+        let mut requests = requests.into_iter().peekable();
+        let mut known = BTreeSet::new();
+        while requests.peek().is_some() {
+            let mut size = BRACKETS;
+            let mut messages: Vec<Message> = Vec::new();
+            let mut abouts = Vec::new();
+            while let Some(request) = requests.next_if(|next| {
+                size += next.message.len();
+                size <= limit || messages.is_empty()
+            }) {
+                messages.push(request.message);
+                abouts.push(request.about);
+            }
+            if let Err(error) = self.socket.transaction(messages) {
+                let mut failed = abouts.into_iter();
+                let before = failed.by_ref().take(error.index.unwrap_or_default());
+                known.extend(before.flat_map(|about| about.needs().to_vec()));
+                let about = error.index.and(failed.next());
+                return Err(Box::new(Refusal { error, about, known }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The step that failed, in the kernel's words or in better ones.
+    fn explain(&mut self, steps: &[Step], refusal: Refusal) -> KernelError {
+        let Refusal { error, about, known } = refusal;
+        let line = |step: usize| steps.get(step).map(ToString::to_string).unwrap_or_default();
+        match about {
+            None => refused(line(0), &error),
+            Some(About::Table { step }) => refused(line(step), &error),
+            Some(About::Part { step, what, needs }) => {
+                let mut refused = refused(line(step), &error);
+                refused.cause = format!("{what}: {}", refused.cause);
+                if matches!(error.errno, Errno::ENOENT | Errno::EOPNOTSUPP) {
+                    let unknown: Vec<_> = needs.into_iter().filter(|name| !known.contains(name)).collect();
+                    refused.hint = missing(&unknown).or(refused.hint);
+                    refused.failure = Failure::Unsupported;
+                }
+                refused
+            }
+            Some(About::Elements { changes }) => {
+                let clash = is_clash(error.errno).then(|| self.clash(steps, &changes)).flatten();
+                let first = changes.first().map_or(0, |(step, _)| *step);
+                let (step, holder) = clash.map_or((first, None), |(step, holder)| (step, Some(holder)));
+                let mut refused = refused(line(step), &error);
+                if is_clash(error.errno) {
+                    refused.failure = Failure::Exists;
+                }
+                if let Some(holder) = holder {
+                    refused.cause = format!("{holder} is there already ({})", refused.cause);
+                }
+                if error.errno == Errno::ENOENT {
+                    refused.hint = Some("the table is gone: `linkspan repair` makes it anew".to_owned());
+                }
+                refused
+            }
+        }
+    }
+
+    /// The first of the `changes` that something else is in the way of, and what.
+    fn clash(&mut self, steps: &[Step], changes: &[(usize, Entry)]) -> Option<(usize, Element)> {
+        let wanted = changes.iter().map(|(_, entry)| entry.clone()).collect();
+        let there = elements(&self.entries(&wanted).ok()??);
+        changes.iter().find_map(|(step, _)| {
+            let Some(Step::AddElement(element)) = steps.get(*step) else { return None };
+            let holder = there.iter().find(|holder| excludes(holder, element))?;
+            Some((*step, holder.clone()))
+        })
+    }
+}
+
+/// Whether the two cannot be there at once.
+fn excludes(one: &Element, other: &Element) -> bool {
+    one != other
+        && one.set() == other.set()
+        && match (one, other) {
+            (
+                Element::Publish { protocol, host, port, .. },
+                Element::Publish { protocol: other_protocol, host: other_host, port: other_port, .. },
+            ) => (protocol, host, port) == (other_protocol, other_host, other_port),
+            (Element::PublishRange { ports, .. }, Element::PublishRange { ports: other_ports, .. }) => {
+                ports.overlaps(*other_ports)
+            }
+            _ => false,
+        }
+}
+
+/// That an element is there with other data, or a range that overlaps it.
+fn is_clash(errno: Errno) -> bool {
+    matches!(errno, Errno::EEXIST | Errno::EBUSY | Errno::ENOTEMPTY)
+}
+
+impl Refusal {
+    /// Whether looking again may help: something to delete was gone, or another process made the table just now.
+    fn may_pass(&self, changes: &[Change]) -> bool {
+        match self.about {
+            Some(About::Table { .. }) => matches!(self.error.errno, Errno::ENOENT | Errno::EEXIST),
+            Some(About::Elements { .. }) => {
+                let deletes = changes.iter().any(|change| matches!(change.kind, Kind::Delete(_)));
+                deletes && self.error.errno == Errno::ENOENT
+            }
+            Some(About::Part { .. }) | None => false,
+        }
+    }
+}
+
+impl About {
+    fn needs(&self) -> &[&'static str] {
+        match self {
+            Self::Part { needs, .. } => needs,
+            Self::Table { .. } | Self::Elements { .. } => &[],
+        }
+    }
+}

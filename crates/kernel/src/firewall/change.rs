@@ -1,0 +1,189 @@
+//! Steps as changes of the table, and the messages that make them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use linkspan_plan::{Failure, KernelError, Step};
+
+use crate::netlink::Message;
+
+use super::element::{Entry, entries};
+use super::nft::{add_elements, create_table, delete_elements, delete_table};
+use super::observe::Table;
+use super::table::{VERSION, parts};
+use super::userdata;
+
+/// What a message's list of elements may take: an attribute's length is 16 bits wide.
+const LIST: usize = 60_000;
+
+/// One change, with the number of the step that it belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) step: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Create,
+    Drop,
+    Add(Entry),
+    Delete(Entry),
+}
+
+/// A message with what it is about, for the error that may come of it.
+pub(super) struct Request {
+    pub(super) message: Message,
+    pub(super) about: About,
+}
+
+pub(super) enum About {
+    /// The table itself.
+    Table { step: usize },
+    /// A part of the table.
+    Part { step: usize, what: String, needs: Vec<&'static str> },
+    /// Elements of one set.
+    Elements { changes: Vec<(usize, Entry)> },
+}
+
+/// The changes that `steps` are made of; those of other parts of the kernel are refused.
+pub(super) fn changes(steps: &[Step]) -> Result<Vec<Change>, KernelError> {
+    let mut changes = Vec::new();
+    for (step, kind) in steps.iter().enumerate() {
+        let (element, change): (_, fn(Entry) -> Kind) = match kind {
+            Step::CreateFirewall => {
+                changes.push(Change { step, kind: Kind::Create });
+                continue;
+            }
+            Step::DeleteFirewall => {
+                changes.push(Change { step, kind: Kind::Drop });
+                continue;
+            }
+            Step::FlushFlows { .. } => continue,
+            Step::AddElement(element) => (element, Kind::Add),
+            Step::DeleteElement(element) => (element, Kind::Delete),
+            other => return Err(impossible(other, "this is no step of the firewall")),
+        };
+        let Some(entries) = entries(element) else {
+            return Err(impossible(kind, "a port cannot be published from one address family to the other"));
+        };
+        changes.extend(entries.into_iter().map(|entry| Change { step, kind: change(entry) }));
+    }
+    Ok(changes)
+}
+
+fn impossible(step: &Step, why: &str) -> KernelError {
+    KernelError { what: step.to_string(), cause: why.to_owned(), hint: None, failure: Failure::Other }
+}
+
+/// The keys that are to be deleted.
+pub(super) fn deleted(changes: &[Change]) -> BTreeSet<Entry> {
+    let key = |change: &Change| match &change.kind {
+        Kind::Delete(entry) => Some(entry.clone()),
+        _ => None,
+    };
+    changes.iter().filter_map(key).collect()
+}
+
+/// Leaves out what is done already, in a kernel that has `table` with the elements `there`: making our table
+/// where it is, and deleting what is not there.
+pub(super) fn outstanding(changes: Vec<Change>, mut table: Table, mut there: BTreeSet<Entry>) -> Vec<Change> {
+    let mut needed = |change: &Change| match &change.kind {
+        Kind::Create => {
+            let needed = table != Table::Ours;
+            table = Table::Ours;
+            if needed {
+                there.clear();
+            }
+            needed
+        }
+        Kind::Drop => {
+            there.clear();
+            std::mem::replace(&mut table, Table::Absent) != Table::Absent
+        }
+        Kind::Add(entry) => {
+            there.insert(entry.clone());
+            true
+        }
+        Kind::Delete(entry) => there.remove(entry),
+    };
+    changes.into_iter().filter(|change| needed(change)).collect()
+}
+
+/// The messages that make `changes` in order, in a kernel that has `table`.
+pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut run = Run::default();
+    for Change { step, kind } in changes {
+        match kind {
+            Kind::Add(entry) => run.push(false, *step, entry, &mut requests),
+            Kind::Delete(entry) => run.push(true, *step, entry, &mut requests),
+            Kind::Create => {
+                run.finish(&mut requests);
+                create(*step, table, &mut requests);
+                table = Table::Ours;
+            }
+            Kind::Drop => {
+                run.finish(&mut requests);
+                requests.push(Request { message: delete_table(), about: About::Table { step: *step } });
+                table = Table::Absent;
+            }
+        }
+    }
+    run.finish(&mut requests);
+    requests
+}
+
+fn create(step: usize, table: Table, requests: &mut Vec<Request>) {
+    if table != Table::Absent {
+        requests.push(Request { message: delete_table(), about: About::Table { step } });
+    }
+    let message = create_table(&userdata::of_table(VERSION));
+    requests.push(Request { message, about: About::Table { step } });
+    requests.extend(parts().into_iter().map(|part| Request {
+        message: part.message,
+        about: About::Part { step, what: part.what, needs: part.needs },
+    }));
+}
+
+/// Elements in a row that are all added or all deleted: their order among themselves is free, so those of a set
+/// share messages.
+#[derive(Default)]
+struct Run {
+    deletes: bool,
+    sets: BTreeMap<&'static str, Vec<(usize, Entry)>>,
+}
+
+impl Run {
+    fn push(&mut self, deletes: bool, step: usize, entry: &Entry, requests: &mut Vec<Request>) {
+        if deletes != self.deletes {
+            self.finish(requests);
+            self.deletes = deletes;
+        }
+        self.sets.entry(entry.set).or_default().push((step, entry.clone()));
+    }
+
+    fn finish(&mut self, requests: &mut Vec<Request>) {
+        for (set, mut changes) in std::mem::take(&mut self.sets) {
+            while !changes.is_empty() {
+                let rest = changes.split_off(fitting(&changes));
+                let build = |list: &mut Message| {
+                    changes.iter().for_each(|(_, entry)| entry.write(list, !self.deletes));
+                };
+                let message =
+                    if self.deletes { delete_elements(set, build) } else { add_elements(set, build) };
+                requests.push(Request { message, about: About::Elements { changes } });
+                changes = rest;
+            }
+        }
+    }
+}
+
+/// How many of the first of `changes` fit one message.
+fn fitting(changes: &[(usize, Entry)]) -> usize {
+    let mut size = 0;
+    let too_many = |(_, entry): &(usize, Entry)| {
+        size += entry.size();
+        size > LIST
+    };
+    changes.iter().position(too_many).unwrap_or(changes.len()).max(1)
+}

@@ -1,0 +1,47 @@
+//! The nf_tables table `inet linkspan`: published ports, masquerading, and networks that are apart.
+//!
+//! Chains and rules never change; everything that varies is an element of a set or map, so that what an attach
+//! costs does not depend on what else is there.
+
+mod apply;
+mod change;
+mod element;
+mod error;
+mod expr;
+mod nft;
+mod observe;
+mod set;
+mod table;
+mod userdata;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use linkspan_plan::KernelError;
+
+use crate::netlink::{Family, Socket};
+
+/// The firewall of the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct Firewall {
+    socket: Socket,
+}
+
+impl Firewall {
+    /// Opens it in the current network namespace.
+    ///
+    /// # Errors
+    /// If the kernel has no nfnetlink.
+    pub fn open() -> Result<Self, KernelError> {
+        let socket = Socket::open(Family::Netfilter)
+            .map_err(|error| error::refused("open a netfilter socket", &error))?;
+        Ok(Self { socket })
+    }
+}
+
+/// The socket. After a delete, closing it waits for the kernel's clean-up: a child process that inherits it can
+/// do the waiting.
+impl AsFd for Firewall {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,147 @@
+//! What is in the table: asked for by key where that is cheap, by dumping a set where it is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use linkspan_plan::{Element, Elements, KernelError};
+use nix::errno::Errno;
+
+use crate::netlink::{Answer, Attrs, Error};
+
+use super::element::{Entry, elements, entries};
+use super::error::refused;
+use super::nft::{ELEM_LIST_ELEMENTS, TABLE_USERDATA, dump_elements, get_elements, get_table};
+use super::set::{SETS, Set};
+use super::table::VERSION;
+use super::{Firewall, userdata};
+
+/// Beyond this many entries of one set, a dump of it is cheaper than asking for each.
+const ASKED: usize = 64;
+/// How many questions go out together: the receive queue holds the answers to more than twice as many.
+const BATCH: usize = 64;
+/// `struct nfgenmsg`, before the attributes.
+const HEADER: usize = 4;
+
+/// Whether the table is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Table {
+    Absent,
+    /// One of another version.
+    Other,
+    Ours,
+}
+
+impl Firewall {
+    /// The elements that are there, of all or of those that are named; none if the table is not there, or
+    /// is of another version. One with the same key that leads elsewhere is not the same element.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn observe(&mut self, wanted: &Elements) -> Result<Option<BTreeSet<Element>>, KernelError> {
+        match wanted {
+            Elements::All => {
+                if self.table()? != Table::Ours {
+                    return Ok(None);
+                }
+                let mut found = BTreeSet::new();
+                for set in &SETS {
+                    found.extend(self.dump(set.name)?);
+                }
+                Ok(Some(elements(&found)))
+            }
+            Elements::These(wanted) => {
+                let keys = wanted.iter().filter_map(entries).flatten().collect();
+                let Some(found) = self.entries(&keys)? else { return Ok(None) };
+                let there = |element: &&Element| {
+                    entries(element).is_some_and(|parts| parts.iter().all(|part| found.contains(part)))
+                };
+                Ok(Some(wanted.iter().filter(there).cloned().collect()))
+            }
+        }
+    }
+
+    /// Which table there is.
+    pub(super) fn table(&mut self) -> Result<Table, KernelError> {
+        let (answers, errors) = self.socket.attempt(vec![get_table()]).map_err(|e| refused(ASKING, &e))?;
+        table(&answers, &errors)
+    }
+
+    /// What is there under the keys of `wanted`, with the data it has, and perhaps more of the same sets;
+    /// none if our table is not there.
+    pub(super) fn entries(
+        &mut self,
+        wanted: &BTreeSet<Entry>,
+    ) -> Result<Option<BTreeSet<Entry>>, KernelError> {
+        let mut by_set: BTreeMap<&'static str, Vec<&Entry>> = BTreeMap::new();
+        for entry in wanted {
+            by_set.entry(entry.set).or_default().push(entry);
+        }
+        // Asked for one key of a range map, kernels differ in what they answer.
+        let dumped = |(set, entries): &(&'static str, Vec<&Entry>)| {
+            entries.len() > ASKED || Set::named(set).is_some_and(|set| set.interval)
+        };
+        let (dumped, asked): (Vec<_>, Vec<_>) = by_set.into_iter().partition(dumped);
+        let asked: Vec<&Entry> = asked.into_iter().flat_map(|(_, entries)| entries).collect();
+        let mut found = BTreeSet::new();
+        let mut batches = asked.chunks(BATCH);
+        loop {
+            let batch = batches.next();
+            match self.ask(batch.unwrap_or_default())? {
+                Some(answers) => found.extend(answers),
+                None => return Ok(None),
+            }
+            if batch.is_none_or(|_| batches.len() == 0) {
+                break;
+            }
+        }
+        for (set, _) in dumped {
+            found.extend(self.dump(set)?);
+        }
+        Ok(Some(found))
+    }
+
+    /// Asks for the table and for each of `keys`.
+    fn ask(&mut self, keys: &[&Entry]) -> Result<Option<Vec<Entry>>, KernelError> {
+        let questions = keys.iter().map(|key| get_elements(key.set, |list| key.write(list, false)));
+        let messages = [get_table()].into_iter().chain(questions).collect();
+        let (answers, errors) = self.socket.attempt(messages).map_err(|e| refused(ASKING, &e))?;
+        if table(&answers, &errors)? != Table::Ours {
+            return Ok(None);
+        }
+        if let Some(error) = errors.iter().find(|error| error.errno != Errno::ENOENT) {
+            return Err(refused(ASKING, error));
+        }
+        let set_of = |answer: &Answer| keys.get(answer.index.checked_sub(1)?).map(|key| key.set);
+        let found = answers.iter().filter_map(|answer| Some((set_of(answer)?, answer)));
+        Ok(Some(found.flat_map(|(set, answer)| listed(set, answer)).collect()))
+    }
+
+    fn dump(&mut self, set: &'static str) -> Result<Vec<Entry>, KernelError> {
+        let answers = self.socket.dump(|| dump_elements(set)).map_err(|e| refused(ASKING, &e))?;
+        Ok(answers.iter().flat_map(|answer| listed(set, answer)).collect())
+    }
+}
+
+const ASKING: &str = "look at firewall table inet linkspan";
+
+/// Reads the answer to a batch's first message, the question for the table.
+fn table(answers: &[Answer], errors: &[Error]) -> Result<Table, KernelError> {
+    match errors.iter().find(|error| error.index == Some(0)) {
+        Some(error) if error.errno == Errno::ENOENT => return Ok(Table::Absent),
+        Some(error) => return Err(refused(ASKING, error)),
+        None => {}
+    }
+    let found = answers.iter().find(|answer| answer.index == 0).and_then(|answer| {
+        let attrs = Attrs::new(answer.body.get(HEADER..)?);
+        attrs.get(TABLE_USERDATA)
+    });
+    let ours = found.is_some_and(|comment| comment == userdata::of_table(VERSION));
+    Ok(if ours { Table::Ours } else { Table::Other })
+}
+
+fn listed(set: &'static str, answer: &Answer) -> Vec<Entry> {
+    let attrs = Attrs::new(answer.body.get(HEADER..).unwrap_or_default());
+    attrs
+        .nested(ELEM_LIST_ELEMENTS)
+        .filter_map(|(_, element)| Entry::read(set, Attrs::new(element)))
+        .collect()
+}

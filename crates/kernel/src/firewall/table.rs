@@ -1,0 +1,259 @@
+//! The table `inet linkspan`: everything in it but the elements of its sets, and all of that never changes.
+
+use crate::netlink::Message;
+
+use super::expr::{Ct, Fib, Header, Meta, Rule};
+use super::nft::{Base, Hook, add_chain};
+use super::set::SETS;
+use super::userdata;
+
+/// The table's comment: a table with another one is of another version, and is replaced.
+pub(super) const VERSION: &str = "linkspan 1";
+
+// linux/netfilter.h
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+// linux/netfilter/nf_conntrack_common.h: NF_CT_STATE_BIT(IP_CT_ESTABLISHED), of IP_CT_RELATED, IPS_DST_NAT
+const ESTABLISHED: u32 = 1 << 1;
+const RELATED: u32 = 1 << 2;
+const DNAT: u32 = 1 << 5;
+// linux/rtnetlink.h
+const RTN_LOCAL: u32 = 2;
+// linux/in.h
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
+/// One thing to make, and what it needs of the kernel.
+pub(super) struct Part {
+    /// What it is, in the words of `nft`.
+    pub(super) what: String,
+    /// The kinds of expression in it that a kernel may lack.
+    pub(super) needs: Vec<&'static str>,
+    /// The message that makes it.
+    pub(super) message: Message,
+}
+
+/// What makes the table, after the table itself.
+pub(super) fn parts() -> Vec<Part> {
+    let sets = SETS.iter().zip(1..).map(|(set, id)| Part {
+        what: format!("set {}", set.name),
+        needs: Vec::new(),
+        message: set.create(id),
+    });
+    let chains = chains();
+    let bare = chains.iter().map(|chain| Part {
+        what: format!("chain {}", chain.name),
+        needs: chain.base.iter().filter(|base| base.kind == "nat").map(|_| "nat").collect(),
+        message: add_chain(chain.name, chain.base.as_ref(), &userdata::of_chain(chain.comment)),
+    });
+    let rules = chains.iter().flat_map(|chain| {
+        chain.rules.iter().map(|rule| Part {
+            what: format!("a rule of chain {}", chain.name),
+            needs: rule.expressions().collect(),
+            message: rule.append_to(chain.name),
+        })
+    });
+    sets.chain(bare).chain(rules).collect()
+}
+
+struct Chain {
+    name: &'static str,
+    comment: &'static str,
+    base: Option<Base>,
+    rules: Vec<Rule>,
+}
+
+fn chains() -> [Chain; 7] {
+    [
+        Chain {
+            name: "guard",
+            comment: "127.0.0.0/8 stays inside the host, though bridges have route_localnet",
+            base: base("filter", Hook::Prerouting, -300),
+            rules: guard(),
+        },
+        Chain {
+            name: "prerouting",
+            comment: "from the wire to a published port",
+            base: base("nat", Hook::Prerouting, -100),
+            rules: prerouting(),
+        },
+        Chain {
+            name: "output",
+            comment: "from the host itself to a published port",
+            base: base("nat", Hook::Output, -100),
+            rules: output(),
+        },
+        Chain { name: "publish4", comment: "published ports, IPv4", base: None, rules: publish4() },
+        Chain { name: "publish6", comment: "published ports, IPv6", base: None, rules: publish6() },
+        Chain {
+            name: "forward",
+            comment: "networks are apart, and only what is published can be entered",
+            base: base("filter", Hook::Forward, 0),
+            rules: forward(),
+        },
+        Chain {
+            name: "postrouting",
+            comment: "addresses are kept where the reply can come back",
+            base: base("nat", Hook::Postrouting, 100),
+            rules: postrouting(),
+        },
+    ]
+}
+
+const fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
+    Some(Base { kind, hook, priority })
+}
+
+fn guard() -> Vec<Rule> {
+    vec![
+        rule().ip_daddr_loopback().iifname("bridges").drop(),
+        rule().ip_saddr_loopback().iifname("bridges").drop(),
+    ]
+}
+
+// What is no address of the host is nobody's published port, and to loopback only the host itself may send.
+fn prerouting() -> Vec<Rule> {
+    vec![
+        rule().ip_daddr_not_loopback().daddr_local().goto("publish4"),
+        rule().ip6_daddr_not_loopback().daddr_local().goto("publish6"),
+    ]
+}
+
+fn output() -> Vec<Rule> {
+    vec![
+        rule().nfproto(NFPROTO_IPV4).daddr_local().goto("publish4"),
+        rule().nfproto(NFPROTO_IPV6).daddr_local().goto("publish6"),
+    ]
+}
+
+fn publish4() -> Vec<Rule> {
+    let dnat_to = |rule: Rule, map| rule.map(map).dnat(NFPROTO_IPV4, Some(1));
+    let range = |protocol, map| rule().l4proto(protocol).dport(0).map(map).dnat(NFPROTO_IPV4, None);
+    vec![
+        dnat_to(rule().nfproto(NFPROTO_IPV4).ip_daddr().meta(Meta::L4proto, 1).dport(2), "publish4"),
+        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), "publish4_any"),
+        range(TCP, "range4_tcp"),
+        range(UDP, "range4_udp"),
+        range(SCTP, "range4_sctp"),
+    ]
+}
+
+fn publish6() -> Vec<Rule> {
+    let dnat_to = |rule: Rule, map| rule.map(map).dnat(NFPROTO_IPV6, Some(4));
+    let range = |protocol, map| rule().l4proto(protocol).dport(0).map(map).dnat(NFPROTO_IPV6, None);
+    vec![
+        dnat_to(rule().nfproto(NFPROTO_IPV6).ip6_daddr().meta(Meta::L4proto, 4).dport(5), "publish6"),
+        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), "publish6_any"),
+        range(TCP, "range6_tcp"),
+        range(UDP, "range6_udp"),
+        range(SCTP, "range6_sctp"),
+    ]
+}
+
+// The rule that nearly every packet ends at comes first. An accept here does not keep other tables from dropping.
+fn forward() -> Vec<Rule> {
+    vec![
+        rule().ct(Ct::State).any_of(ESTABLISHED | RELATED).accept(),
+        rule().iifname_not("bridges").oifname_not("bridges").accept(),
+        rule().iifname_oifname("same_bridge").accept(),
+        rule().iifname("internal").drop(),
+        rule().oifname("internal").drop(),
+        rule().ct(Ct::Status).any_of(DNAT).accept(),
+        rule().oifname("bridges").drop(),
+    ]
+}
+
+// With br_netfilter a redirected packet may go straight from port to port of its bridge: then it has no input
+// device here, as those of the host have none.
+fn postrouting() -> Vec<Rule> {
+    vec![
+        rule().ct(Ct::Status).any_of(DNAT).iifname_oifname("same_bridge").masquerade(),
+        rule().ct(Ct::Status).any_of(DNAT).no_iif().oifname("bridges").saddr_not_local().masquerade(),
+        rule().ip_saddr_loopback().oifname("bridges").masquerade(),
+        rule().ip6_saddr_loopback().oifname("bridges").masquerade(),
+        rule().ct(Ct::Status).any_of(DNAT).oifname("foreign_gateway").masquerade(),
+        rule().iifname("masqueraded").oifname_not("bridges").masquerade(),
+    ]
+}
+
+fn rule() -> Rule {
+    Rule::default()
+}
+
+/// The matches of the rules above, named as `nft` writes them.
+impl Rule {
+    fn nfproto(self, family: u8) -> Self {
+        self.meta(Meta::Nfproto, 0).equal([family])
+    }
+
+    fn l4proto(self, protocol: u8) -> Self {
+        self.meta(Meta::L4proto, 0).equal([protocol])
+    }
+
+    /// `th dport`, at the same place in TCP, UDP and SCTP.
+    fn dport(self, to: u32) -> Self {
+        self.payload(Header::Transport, 2, 2, to)
+    }
+
+    fn ip_daddr(self) -> Self {
+        self.payload(Header::Network, 16, 4, 0)
+    }
+
+    fn ip6_daddr(self) -> Self {
+        self.payload(Header::Network, 24, 16, 0)
+    }
+
+    fn ip_daddr_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 16, 1, 0).equal([127])
+    }
+
+    fn ip_daddr_not_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 16, 1, 0).unequal([127])
+    }
+
+    fn ip6_daddr_not_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV6).ip6_daddr().unequal(std::net::Ipv6Addr::LOCALHOST.octets())
+    }
+
+    fn ip_saddr_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 1, 0).equal([127])
+    }
+
+    fn ip6_saddr_loopback(self) -> Self {
+        let saddr = self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0);
+        saddr.equal(std::net::Ipv6Addr::LOCALHOST.octets())
+    }
+
+    fn daddr_local(self) -> Self {
+        self.fib_type(Fib::Destination).equal(RTN_LOCAL.to_ne_bytes())
+    }
+
+    fn saddr_not_local(self) -> Self {
+        self.fib_type(Fib::Source).unequal(RTN_LOCAL.to_ne_bytes())
+    }
+
+    fn no_iif(self) -> Self {
+        self.meta(Meta::Iif, 0).equal([0; 4])
+    }
+
+    fn iifname(self, set: &'static str) -> Self {
+        self.meta(Meta::Iifname, 0).within(set)
+    }
+
+    fn iifname_not(self, set: &'static str) -> Self {
+        self.meta(Meta::Iifname, 0).not_within(set)
+    }
+
+    fn oifname(self, set: &'static str) -> Self {
+        self.meta(Meta::Oifname, 0).within(set)
+    }
+
+    fn oifname_not(self, set: &'static str) -> Self {
+        self.meta(Meta::Oifname, 0).not_within(set)
+    }
+
+    fn iifname_oifname(self, set: &'static str) -> Self {
+        self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).within(set)
+    }
+}

@@ -1,0 +1,259 @@
+//! The firewall's table: what `nft` reads in it, and what becomes of steps.
+
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use linkspan_kernel::firewall::Firewall;
+use linkspan_lab as lab;
+use linkspan_model::{PortRange, Protocol};
+use linkspan_plan::{Element, Elements, Failure, Step};
+
+#[allow(clippy::disallowed_methods)]
+fn sh(script: &str) -> String {
+    let output = Command::new("/bin/sh").args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn bridge(name: &str) -> Element {
+    Element::Bridge(name.parse().unwrap())
+}
+
+fn publish(host: &str, port: u16, to: &str) -> Element {
+    Element::Publish { protocol: Protocol::Tcp, host: host.parse().unwrap(), port, to: to.parse().unwrap() }
+}
+
+fn range(protocol: Protocol, first: u16, last: u16, to: &str) -> Element {
+    Element::PublishRange { protocol, ports: PortRange { first, last }, to: to.parse().unwrap() }
+}
+
+fn one_of_each() -> Vec<Element> {
+    let network = || "br-1".parse().unwrap();
+    vec![
+        bridge("br-1"),
+        bridge("br-2"),
+        Element::Masquerade(network()),
+        Element::Internal(network()),
+        Element::ForeignGateway(network()),
+        publish("0.0.0.0", 8080, "172.18.0.2:80"),
+        publish("192.0.2.1", 8081, "172.18.0.2:80"),
+        publish("::", 8080, "[fd00::2]:80"),
+        publish("2001:db8::1", 8081, "[fd00::2]:80"),
+        range(Protocol::Tcp, 8000, 8010, "172.18.0.2"),
+        range(Protocol::Tcp, 8011, 8020, "172.18.0.3"),
+        range(Protocol::Udp, 60000, 65535, "172.18.0.2"),
+        range(Protocol::Sctp, 7, 8, "172.18.0.2"),
+        range(Protocol::Tcp, 8000, 8010, "fd00::2"),
+        range(Protocol::Udp, 1, 1, "fd00::2"),
+        range(Protocol::Sctp, 65535, 65535, "fd00::2"),
+    ]
+}
+
+fn created(elements: &[Element]) -> Firewall {
+    let mut firewall = Firewall::open().unwrap();
+    let mut steps = vec![Step::CreateFirewall];
+    steps.extend(elements.iter().cloned().map(Step::AddElement));
+    firewall.apply(&steps).unwrap();
+    firewall
+}
+
+fn all(firewall: &mut Firewall) -> Option<BTreeSet<Element>> {
+    firewall.observe(&Elements::All).unwrap()
+}
+
+#[test]
+fn nft_reads_the_table_as_it_is_meant() {
+    lab::run(lab::here!(), || {
+        created(&one_of_each());
+        let listed = sh("nft list table inet linkspan");
+        let golden = include_str!("firewall.nft");
+        assert!(listed == golden, "nft lists:\n{listed}");
+    });
+}
+
+#[test]
+fn nft_takes_back_what_it_lists() {
+    lab::run(lab::here!(), || {
+        let mut firewall = created(&one_of_each());
+        sh("nft list ruleset | nft -c -f -");
+        assert!(sh("nft -j list ruleset").contains("publish4_any"));
+        sh("nft list ruleset > /tmp/rules.$$ && nft flush ruleset && nft -f /tmp/rules.$$; rm /tmp/rules.$$");
+        assert_eq!(all(&mut firewall), Some(one_of_each().into_iter().collect()));
+    });
+}
+
+#[test]
+fn what_is_added_is_observed_and_what_is_deleted_is_not() {
+    lab::run(lab::here!(), || {
+        let mut firewall = Firewall::open().unwrap();
+        let elements: BTreeSet<Element> = one_of_each().into_iter().collect();
+        let these = Elements::These(elements.clone());
+        assert_eq!(firewall.observe(&these).unwrap(), None);
+        assert_eq!(all(&mut firewall), None);
+        let mut firewall = created(&one_of_each());
+        assert_eq!(firewall.observe(&these).unwrap().as_ref(), Some(&elements));
+        assert_eq!(all(&mut firewall), Some(elements.clone()));
+        for element in &elements {
+            firewall.apply(&[Step::DeleteElement(element.clone())]).unwrap();
+            let one = Elements::These([element.clone()].into());
+            assert_eq!(firewall.observe(&one).unwrap(), Some([].into()), "{element}");
+        }
+        assert_eq!(all(&mut firewall), Some([].into()));
+        firewall.apply(&[Step::DeleteFirewall]).unwrap();
+        assert_eq!(all(&mut firewall), None);
+    });
+}
+
+#[test]
+fn an_element_with_other_data_is_not_the_same() {
+    lab::run(lab::here!(), || {
+        let mut firewall =
+            created(&[publish("0.0.0.0", 80, "10.0.0.2:80"), range(Protocol::Tcp, 7, 9, "10.0.0.2")]);
+        let others = [publish("0.0.0.0", 80, "10.0.0.3:80"), range(Protocol::Tcp, 7, 9, "10.0.0.3")];
+        let wanted = Elements::These(others.iter().cloned().collect());
+        assert_eq!(firewall.observe(&wanted).unwrap(), Some([].into()));
+        for (other, holder) in others.into_iter().zip(["tcp . 80 : 10.0.0.2 . 80", "7-9 : 10.0.0.2"]) {
+            let steps = [Step::AddElement(bridge("br-1")), Step::AddElement(other.clone())];
+            let error = firewall.apply(&steps).unwrap_err();
+            assert_eq!((error.failure, error.what), (Failure::Exists, steps[1].to_string()));
+            assert!(error.cause.contains(holder), "{}", error.cause);
+        }
+        assert!(
+            !all(&mut firewall).unwrap().contains(&bridge("br-1")),
+            "nothing of a failed transaction holds"
+        );
+    });
+}
+
+#[test]
+fn the_one_that_is_taken_is_named_among_many() {
+    lab::run(lab::here!(), || {
+        let many: Vec<Element> = (1..=200).map(|port| publish("0.0.0.0", port, "10.0.0.2:80")).collect();
+        let mut firewall = created(&[publish("0.0.0.0", 150, "10.0.0.3:80")]);
+        let steps: Vec<Step> = many.into_iter().map(Step::AddElement).collect();
+        let error = firewall.apply(&steps).unwrap_err();
+        assert_eq!(error.what, "add element publish4_any { tcp . 150 : 10.0.0.2 . 80 }");
+        assert!(
+            error.cause.starts_with("publish4_any { tcp . 150 : 10.0.0.3 . 80 } is there"),
+            "{}",
+            error.cause
+        );
+        let overlapping = Step::AddElement(range(Protocol::Tcp, 5, 10, "10.0.0.2"));
+        firewall.apply(&[overlapping]).unwrap();
+        let overlapping = Step::AddElement(range(Protocol::Tcp, 8, 12, "10.0.0.3"));
+        let error = firewall.apply(std::slice::from_ref(&overlapping)).unwrap_err();
+        assert_eq!((error.failure, error.what), (Failure::Exists, overlapping.to_string()));
+        assert!(error.cause.contains("5-10 : 10.0.0.2"), "{}", error.cause);
+    });
+}
+
+#[test]
+fn doing_it_twice_is_no_error() {
+    lab::run(lab::here!(), || {
+        let mut firewall = created(&one_of_each());
+        let add: Vec<Step> = one_of_each().into_iter().map(Step::AddElement).collect();
+        firewall.apply(&add).unwrap();
+        let create: Vec<Step> = [Step::CreateFirewall].into_iter().chain(add[..2].to_vec()).collect();
+        firewall.apply(&create).unwrap();
+        let everything: BTreeSet<Element> = one_of_each().into_iter().collect();
+        assert_eq!(all(&mut firewall), Some(everything), "a table of our version is kept");
+        let mut delete: Vec<Step> = one_of_each().into_iter().map(Step::DeleteElement).collect();
+        firewall.apply(&delete[..3]).unwrap();
+        firewall.apply(&delete).unwrap();
+        firewall.apply(&delete).unwrap();
+        assert_eq!(all(&mut firewall), Some([].into()));
+        delete.push(Step::DeleteFirewall);
+        firewall.apply(&delete).unwrap();
+        firewall.apply(&delete).unwrap();
+        assert_eq!(all(&mut firewall), None);
+        let error = firewall.apply(&add).unwrap_err();
+        assert_eq!(error.failure, Failure::NotFound);
+    });
+}
+
+#[test]
+fn an_element_deleted_by_half_is_deleted_and_mended() {
+    lab::run(lab::here!(), || {
+        let mut firewall = created(&[bridge("br-1")]);
+        sh("nft delete element inet linkspan same_bridge '{ \"br-1\" . \"br-1\" }'");
+        assert_eq!(all(&mut firewall), Some([].into()));
+        firewall.apply(&[Step::AddElement(bridge("br-1"))]).unwrap();
+        assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
+        sh("nft delete element inet linkspan bridges '{ \"br-1\" }'");
+        firewall.apply(&[Step::DeleteElement(bridge("br-1"))]).unwrap();
+        assert!(!sh("nft list table inet linkspan").contains("br-1"));
+    });
+}
+
+#[test]
+fn an_element_can_change_where_it_leads_in_one_transaction() {
+    lab::run(lab::here!(), || {
+        let (old, new) = (publish("0.0.0.0", 80, "10.0.0.2:80"), publish("0.0.0.0", 80, "10.0.0.3:80"));
+        let mut firewall = created(std::slice::from_ref(&old));
+        firewall.apply(&[Step::DeleteElement(old), Step::AddElement(new.clone())]).unwrap();
+        assert_eq!(all(&mut firewall), Some([new].into()));
+    });
+}
+
+#[test]
+fn a_table_of_another_version_is_replaced() {
+    lab::run(lab::here!(), || {
+        sh("nft 'add table inet linkspan { comment \"linkspan 0\"; set bridges { type inet_service; }; }'");
+        let mut firewall = Firewall::open().unwrap();
+        assert_eq!(all(&mut firewall), None);
+        let wanted = Elements::These([bridge("br-1")].into());
+        assert_eq!(firewall.observe(&wanted).unwrap(), None);
+        firewall.apply(&[Step::CreateFirewall, Step::AddElement(bridge("br-1"))]).unwrap();
+        assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
+    });
+}
+
+#[test]
+fn it_is_made_anew_after_a_flush() {
+    lab::run(lab::here!(), || {
+        let mut firewall = created(&[bridge("br-1")]);
+        sh("nft flush ruleset");
+        assert_eq!(all(&mut firewall), None);
+        let steps = [
+            Step::DeleteElement(bridge("br-1")),
+            Step::CreateFirewall,
+            Step::AddElement(bridge("br-2")),
+            Step::DeleteElement(bridge("br-3")),
+        ];
+        firewall.apply(&steps).unwrap();
+        assert_eq!(all(&mut firewall), Some([bridge("br-2")].into()));
+    });
+}
+
+#[test]
+fn thousands_of_elements_go_without_privileges() {
+    lab::run(lab::here!(), || {
+        let many = |host: &str, to: &str| -> Vec<Element> {
+            (1..=20_000).map(|port| publish(host, port, to)).collect()
+        };
+        let mut elements = many("0.0.0.0", "172.18.0.2:80");
+        elements.extend(many("2001:db8::1", "[fd00::2]:80"));
+        let mut firewall = created(&elements);
+        let everything: BTreeSet<Element> = elements.iter().cloned().collect();
+        assert_eq!(all(&mut firewall).as_ref(), Some(&everything));
+        assert_eq!(firewall.observe(&Elements::These(everything.clone())).unwrap(), Some(everything));
+        let delete: Vec<Step> = elements.into_iter().map(Step::DeleteElement).collect();
+        firewall.apply(&delete[..100]).unwrap();
+        firewall.apply(&delete).unwrap();
+        assert_eq!(all(&mut firewall), Some([].into()));
+    });
+}
+
+#[test]
+fn steps_of_others_and_mixed_families_are_refused() {
+    lab::run(lab::here!(), || {
+        let mut firewall = created(&[]);
+        let step = Step::DeleteBridge("br-1".parse().unwrap());
+        assert_eq!(firewall.apply(&[step]).unwrap_err().what, "delete bridge br-1");
+        let mixed = publish("0.0.0.0", 80, "[fd00::2]:80");
+        assert_eq!(firewall.observe(&Elements::These([mixed.clone()].into())).unwrap(), Some([].into()));
+        let error = firewall.apply(&[Step::AddElement(mixed)]).unwrap_err();
+        assert!(error.cause.contains("address family"), "{error}");
+    });
+}
