@@ -1,1 +1,109 @@
-//! wip
+//! What Linkspan does: networks and sandboxes come and go, and whatever interrupts that is put right.
+//!
+//! Every change takes the same way: lock what it is about, write the intent and its rows in one transaction,
+//! look at what it touches in the kernel, plan the difference, apply it, commit. Removal is the same with the
+//! object absent; so is recovery of a change whose process died.
+
+mod addresses;
+mod converge;
+mod error;
+mod names;
+mod networks;
+mod publish;
+mod recover;
+mod sandboxes;
+mod view;
+mod wires;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use linkspan_model::Id;
+use linkspan_plan::{Kernel, Step};
+use linkspan_store::Store;
+
+pub use error::{Error, Kind};
+pub use names::Files;
+pub use networks::NetworkRequest;
+pub use recover::Repair;
+pub use sandboxes::SandboxRequest;
+pub use view::{NetworkView, SandboxView};
+
+/// How long a command waits for another that works on the same object.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the engine keeps what is a file by nature.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The run directory: hosts and resolv.conf of each sandbox.
+    pub run: PathBuf,
+    /// Where `ip netns exec` looks for them: /etc/netns.
+    pub etc_netns: PathBuf,
+    /// The host's resolv.conf, and what stands in for it where it names a local stub.
+    pub resolv_conf: Vec<PathBuf>,
+}
+
+impl Paths {
+    /// The paths of a host, with `run` as run directory.
+    pub fn of_host(run: PathBuf) -> Self {
+        Self {
+            run,
+            etc_netns: "/etc/netns".into(),
+            resolv_conf: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
+        }
+    }
+}
+
+/// What is told of the work as it goes on.
+pub enum Event<'a> {
+    /// A step is about to be applied.
+    Step(&'a Step),
+    /// Something that the user should know but did not ask for.
+    Note(String),
+}
+
+/// One host's networks and sandboxes.
+pub struct Engine<K> {
+    kernel: K,
+    store: Store,
+    files: Files,
+    tell: Box<dyn FnMut(Event<'_>)>,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// An engine over `kernel` that remembers in `store`.
+    pub fn new(kernel: K, store: Store, paths: Paths) -> Self {
+        Self { kernel, store, files: Files::new(paths), tell: Box::new(|_| {}) }
+    }
+
+    /// Has every event told to `listener`.
+    pub fn listen(&mut self, listener: impl FnMut(Event<'_>) + 'static) {
+        self.tell = Box::new(listener);
+    }
+
+    /// The kernel, for what a frontend does to it by itself.
+    pub const fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// Where the files of sandboxes are.
+    pub const fn files(&self) -> &Files {
+        &self.files
+    }
+
+    fn note(&mut self, text: String) {
+        (self.tell)(Event::Note(text));
+    }
+}
+
+fn random_id() -> Result<Id, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|cause| Error::refused("no random identity can be made").because(cause.to_string()))?;
+    Ok(Id::from_bytes(bytes))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

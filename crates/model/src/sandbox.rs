@@ -1,7 +1,7 @@
 //! Sandboxes, and how the command line says what they attach to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,18 @@ pub struct Sandbox {
     pub links: Vec<LinkSpec>,
     /// Whether it lives only as long as the `run` that made it.
     pub ephemeral: bool,
+}
+
+impl Sandbox {
+    /// The file in /run/netns that stands for its namespace, where `ip netns` looks.
+    pub fn pin(&self) -> PathBuf {
+        Path::new("/run/netns").join(self.name.as_str())
+    }
+
+    /// Whether Linkspan makes and removes the pin: not if the namespace was given by that very file.
+    pub fn owns_pin(&self) -> bool {
+        !matches!(&self.namespace, NamespaceSource::Path(path) if *path == self.pin())
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,9 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
         NamespaceSource::Sandbox(other) => Namespace::Pinned(other.clone()),
         NamespaceSource::Path(path) => Namespace::Path(path.clone()),
     };
-    state.namespaces.insert(sandbox.name.clone(), namespace);
+    if sandbox.owns_pin() {
+        state.namespaces.insert(sandbox.name.clone(), namespace);
+    }
     for (endpoint, network) in attached {
         let peer = Peer {
             namespace: sandbox.name.clone(),

@@ -113,17 +113,16 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
             steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));
         }
     }
-    let mut kept = BTreeSet::new();
+    let mut made = BTreeSet::new();
     for (host, port) in &desired.ports {
-        if observed.ports.get(host) == Some(port) && !ends_move(desired, observed, port) {
-            kept.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
-        } else {
+        if observed.ports.get(host) != Some(port) || ends_move(desired, observed, port) {
+            made.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
             steps.push(Step::CreatePort(host.clone(), port.clone()));
         }
     }
     for route in &desired.routes {
         let stays = desired.namespaces.get(&route.namespace) == observed.namespaces.get(&route.namespace);
-        let alive = stays && kept.contains(&(&route.namespace, &route.ifname));
+        let alive = stays && !made.contains(&(&route.namespace, &route.ifname));
         if !alive || !observed.routes.contains(route) {
             steps.push(Step::AddRoute(route.clone()));
         }

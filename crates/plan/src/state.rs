@@ -238,4 +238,32 @@ impl State {
             self.firewall.get_or_insert_default().extend(elements);
         }
     }
+
+    /// Takes as wanted what people changed by hand on living objects: an MTU, an address or route more, a port set
+    /// otherwise. Nothing live is torn down for it. What `former` had is Linkspan's own and is not forgiven.
+    pub fn forgive(&mut self, desired: &Self, former: &Self) {
+        for (name, bridge) in &mut self.bridges {
+            let Some(wanted) = desired.bridges.get(name) else { continue };
+            (bridge.mac, bridge.mtu) = (wanted.mac, wanted.mtu);
+            let ours = |address: &IpNet| {
+                let formerly = former.bridges.get(name).is_some_and(|bridge| bridge.addresses.contains(address));
+                wanted.addresses.contains(address) || formerly
+            };
+            bridge.addresses.retain(ours);
+        }
+        for (name, namespace) in &mut self.namespaces {
+            if let Some(wanted) = desired.namespaces.get(name) {
+                namespace.clone_from(wanted);
+            }
+        }
+        for (name, port) in &mut self.ports {
+            if let Some(wanted) = desired.ports.get(name)
+                && wanted.bridge == port.bridge
+                && port.peer.is_some()
+            {
+                port.clone_from(wanted);
+            }
+        }
+        self.routes.retain(|route| desired.routes.contains(route) || former.routes.contains(route));
+    }
 }

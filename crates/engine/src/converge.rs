@@ -1,0 +1,120 @@
+//! Bringing the kernel to what is desired, within what a command touches.
+
+use linkspan_model::{Endpoint, Id, Network};
+use linkspan_plan::{Elements, Kernel, Scope, State, Step, desired, diff};
+use linkspan_store::{Mode, Object, Tx};
+
+use crate::{Engine, Error, Event, PATIENCE};
+
+impl<K: Kernel> Engine<K> {
+    /// Makes the kernel hold `desired` and nothing more of `former`.
+    ///
+    /// If our firewall table is not there (the first network; somebody flushed the ruleset), it is built whole from
+    /// the store first: where the table is, everything is in it.
+    pub(crate) fn converge(&mut self, mut desired: State, former: &State) -> Result<(), Error> {
+        let scope = Scope::of([&desired, former]);
+        let _host = loop {
+            let lock = self.store.lock(&Object::Host, Mode::Shared, PATIENCE)?;
+            let mut observed = self.kernel.observe(&scope)?;
+            observed.forgive(&desired, former);
+            if observed.firewall.is_some() || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty) {
+                if observed.firewall.is_none() {
+                    desired.firewall = None;
+                }
+                self.apply(&diff(&desired, &observed))?;
+                break lock;
+            }
+            drop(lock);
+            self.rebuild_firewall()?;
+        };
+        Ok(())
+    }
+
+    /// Builds the firewall table with every element that the store calls for, in one transaction.
+    fn rebuild_firewall(&mut self) -> Result<(), Error> {
+        let _host = self.store.lock(&Object::Host, Mode::Exclusive, PATIENCE)?;
+        if self.kernel.observe(&Scope::default())?.firewall.is_some() {
+            return Ok(());
+        }
+        let whole = State { firewall: self.whole_state()?.firewall, ..State::default() };
+        self.apply(&diff(&whole, &State::default()))
+    }
+
+    /// What the kernel should hold altogether.
+    pub(crate) fn whole_state(&mut self) -> Result<State, Error> {
+        self.store.read(|tx| {
+            let mut whole = State { firewall: Some([].into()), ..State::default() };
+            for network in tx.networks()? {
+                whole.merge(desired::network(&network));
+            }
+            for sandbox in tx.sandboxes()? {
+                whole.merge(desired::sandbox(&sandbox, &attached(tx, sandbox.id)?));
+            }
+            Ok(whole)
+        })
+    }
+
+    /// The steps that separate the whole host from what it should hold.
+    pub(crate) fn drift(&mut self) -> Result<Vec<Step>, Error> {
+        let mut desired = self.whole_state()?;
+        let scope = Scope { elements: Elements::All, ..Scope::of([&desired]) };
+        let mut observed = self.kernel.observe(&scope)?;
+        observed.forgive(&desired, &desired);
+        let networks: Vec<Network> = self.store.read(|tx| tx.networks())?;
+        if networks.is_empty() {
+            desired.firewall = None;
+        }
+        for network in &networks {
+            self.observe_orphans(network, &desired, &mut observed)?;
+        }
+        Ok(diff(&desired, &observed))
+    }
+
+    /// Adds to `observed` the ports of our make that a bridge has and nobody knows.
+    fn observe_orphans(&mut self, network: &Network, desired: &State, observed: &mut State) -> Result<(), Error> {
+        let bridge = network.bridge_name();
+        for name in self.kernel.bridge_ports(&bridge)? {
+            let ours = name.as_str().strip_prefix("veth").is_some_and(|hex| {
+                hex.len() == 11 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            });
+            if ours && !desired.ports.contains_key(&name) {
+                let mtu = network.bridge.mtu;
+                let (isolated, hairpin) = (false, false);
+                let orphan = linkspan_plan::Port { bridge: bridge.clone(), mtu, isolated, hairpin, peer: None };
+                observed.ports.insert(name, orphan);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn apply(&mut self, steps: &[Step]) -> Result<(), Error> {
+        for step in steps {
+            if let Step::SetSysctl { key, value } = step {
+                self.remember_sysctl(key, value)?;
+            }
+            (self.tell)(Event::Step(step));
+        }
+        if !steps.is_empty() {
+            self.kernel.apply(steps)?;
+        }
+        Ok(())
+    }
+
+    /// A host sysctl is changed for good; what it was stays on record.
+    fn remember_sysctl(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        let scope = Scope { sysctls: [key.to_owned()].into(), ..Scope::default() };
+        let before = self.kernel.observe(&scope)?.sysctls.remove(key).unwrap_or_default();
+        self.store.write(|tx| tx.record_sysctl(key, &before, value))?;
+        self.note(format!("sysctl {key} is set to {value} (it was {before}) and stays so"));
+        Ok(())
+    }
+}
+
+/// A sandbox's endpoints, each with its network.
+pub(crate) fn attached(tx: &Tx<'_>, sandbox: Id) -> Result<Vec<(Endpoint, Network)>, Error> {
+    let with_network = |endpoint: Endpoint| {
+        let network = tx.network_by_id(endpoint.network)?;
+        Ok(network.map(|network| (endpoint, network)))
+    };
+    tx.endpoints_of_sandbox(sandbox)?.into_iter().filter_map(|endpoint| with_network(endpoint).transpose()).collect()
+}

@@ -1,0 +1,272 @@
+//! Names inside a sandbox: its hosts and resolv.conf, where `run`, `exec` and `ip netns exec` find them.
+//!
+//! A user-defined network has a roster, a hosts file of all its endpoints. A sandbox that is on one such network and
+//! asks for nothing else has the roster as its hosts file, so it sees peers come and go; any other gets a file of its
+//! own with the peers known when it is written.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use linkspan_model::{Endpoint, Family, Name, NamespaceSource, Network, Sandbox};
+use linkspan_plan::Kernel;
+
+use crate::converge::attached;
+use crate::{Engine, Error, Paths};
+
+const LOCAL_V4: &str = "127.0.0.1\tlocalhost\n";
+const LOCAL_V6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+                        ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// The files of this host's sandboxes.
+#[derive(Debug)]
+pub struct Files {
+    paths: Paths,
+}
+
+impl Files {
+    pub(crate) const fn new(paths: Paths) -> Self {
+        Self { paths }
+    }
+
+    /// The directory with the files that replace those of /etc in `sandbox`; none if the host's are right.
+    pub fn directory(&self, sandbox: &Sandbox) -> Option<PathBuf> {
+        let name = match &sandbox.namespace {
+            NamespaceSource::New | NamespaceSource::Path(_) => &sandbox.name,
+            NamespaceSource::Sandbox(other) => other,
+            NamespaceSource::Host => return None,
+        };
+        Some(self.sandboxes().join(name.as_str()))
+    }
+
+    fn sandboxes(&self) -> PathBuf {
+        self.paths.run.join("sandboxes")
+    }
+
+    fn roster(&self, network: &Name) -> PathBuf {
+        self.paths.run.join("networks").join(format!("{network}.hosts"))
+    }
+
+    fn write(&self, sandbox: &Sandbox, attached: &[(Endpoint, Network)], extra: &str) -> Result<(), Error> {
+        let Some(directory) = self.directory(sandbox) else { return Ok(()) };
+        if sandbox.namespace.takes_endpoints() {
+            create_directory(&directory)?;
+            for (endpoint, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {
+                self.enter_in_roster(sandbox, endpoint, network)?;
+            }
+            self.write_hosts(&directory.join("hosts"), sandbox, attached, extra)?;
+            write(&directory.join("resolv.conf"), &self.resolv_conf(&sandbox.dns))?;
+        }
+        let link = self.paths.etc_netns.join(sandbox.name.as_str());
+        create_directory(&self.paths.etc_netns)?;
+        match symlink(&directory, &link) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && fs::read_link(&link).ok() == Some(directory) => Ok(()),
+            other => other.map_err(Error::file("create", &link)),
+        }
+    }
+
+    fn write_hosts(
+        &self,
+        path: &Path,
+        sandbox: &Sandbox,
+        attached: &[(Endpoint, Network)],
+        extra: &str,
+    ) -> Result<(), Error> {
+        remove(path)?;
+        if let ([(_, network)], "") = (attached, extra)
+            && !network.is_predefined()
+        {
+            return symlink(self.roster(&network.name), path).map_err(Error::file("create", path));
+        }
+        let v6 = attached.iter().any(|(endpoint, _)| endpoint.lease(Family::V6).is_some());
+        let mut text = base(v6) + extra;
+        for (endpoint, network) in attached {
+            if network.is_predefined() {
+                text += &lines(sandbox, endpoint);
+            } else {
+                let roster = self.roster(&network.name);
+                let peers = fs::read_to_string(&roster).map_err(Error::file("read", &roster))?;
+                text += peers.strip_prefix(&base(network.ipv6)).unwrap_or(&peers);
+            }
+        }
+        write(path, &text)
+    }
+
+    fn enter_in_roster(&self, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) -> Result<(), Error> {
+        let path = self.roster(&network.name);
+        let parent = self.paths.run.join("networks");
+        create_directory(&parent)?;
+        edit(&path, |text| {
+            if text.is_empty() {
+                *text = base(network.ipv6);
+            }
+            strike(text, endpoint);
+            text.push_str(&lines(sandbox, endpoint));
+        })
+    }
+
+    pub(crate) fn strike_from_roster(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        let path = self.roster(&network.name);
+        if network.is_predefined() || !path.exists() {
+            return Ok(());
+        }
+        edit(&path, |text| strike(text, endpoint))
+    }
+
+    pub(crate) fn remove_roster(&self, network: &Name) -> Result<(), Error> {
+        remove(&self.roster(network))
+    }
+
+    /// Removes a sandbox's files.
+    pub(crate) fn remove(&self, sandbox: &Name) -> Result<(), Error> {
+        remove(&self.paths.etc_netns.join(sandbox.as_str()))?;
+        remove_tree(&self.sandboxes().join(sandbox.as_str()))
+    }
+
+    /// Files of ours for sandboxes that are not among `names`.
+    pub(crate) fn strays(&self, names: &[Name]) -> Result<Vec<PathBuf>, Error> {
+        let known = |path: &Path| path.file_name().is_some_and(|file| names.iter().any(|name| file == name.as_str()));
+        let ours = |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.starts_with(&self.paths.run));
+        let mut strays: Vec<_> = entries(&self.paths.etc_netns)?.into_iter().filter(ours).collect();
+        strays.extend(entries(&self.sandboxes())?);
+        strays.retain(|path| !known(path));
+        Ok(strays)
+    }
+
+    pub(crate) fn discard(&self, strays: &[PathBuf]) -> Result<(), Error> {
+        strays.iter().try_for_each(|path| if path.is_symlink() { remove(path) } else { remove_tree(path) })
+    }
+
+    /// The host's name servers but those that listen on its loopback, which a sandbox does not reach; or `dns`.
+    fn resolv_conf(&self, dns: &[IpAddr]) -> String {
+        let host = || {
+            let texts = self.paths.resolv_conf.iter().filter_map(|path| fs::read_to_string(path).ok());
+            let texts: Vec<_> = texts.map(|text| reachable(&text)).collect();
+            let useful = texts.iter().find(|text| text.lines().any(|line| line.starts_with("nameserver")));
+            useful.or_else(|| texts.first()).cloned().unwrap_or_default()
+        };
+        if dns.is_empty() {
+            return host();
+        }
+        let kept = host().lines().filter(|line| !line.starts_with("nameserver")).fold(String::new(), |text, line| text + line + "\n");
+        dns.iter().fold(kept, |text, server| text + &format!("nameserver {server}\n"))
+    }
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Writes what `sandbox` knows by name, for the networks that it is `attached_to`.
+    pub(crate) fn write_names(&mut self, sandbox: &Sandbox, attached_to: &[(Endpoint, Network)]) -> Result<(), Error> {
+        let mut extra = String::new();
+        for host in &sandbox.add_hosts {
+            let gateway = || attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway);
+            let Some(address) = host.address.or_else(gateway) else {
+                return Err(Error::refused(format!("host entry '{}' has no address", host.name))
+                    .because("host-gateway is the host as a network shows it, and the sandbox is on none"));
+            };
+            _ = writeln!(extra, "{address}\t{}", host.name);
+        }
+        for link in &sandbox.links {
+            let target = self.sandbox_called(link.sandbox.as_str())?;
+            let peers = self.store.read(|tx| attached(tx, target.id))?;
+            let shared = |network: &Network| attached_to.iter().any(|(_, own)| own.id == network.id);
+            let Some((endpoint, _)) = peers.iter().find(|(_, network)| shared(network)) else {
+                return Err(Error::refused(format!("cannot link to sandbox '{}'", target.name))
+                    .because("the two are on no network in common")
+                    .hinting(format!("attach both to one network (--net), or link after `linkspan network connect NETWORK {}`", target.name)));
+            };
+            for lease in &endpoint.leases {
+                _ = writeln!(extra, "{}\t{} {} {}", lease.address, link.alias, target.hostname, target.name);
+            }
+        }
+        self.files.write(sandbox, attached_to, &extra)
+    }
+}
+
+fn base(v6: bool) -> String {
+    if v6 { format!("{LOCAL_V4}{LOCAL_V6}") } else { LOCAL_V4.to_owned() }
+}
+
+/// The names of `endpoint` as lines of a hosts file, one an address.
+fn lines(sandbox: &Sandbox, endpoint: &Endpoint) -> String {
+    let mut names = vec![sandbox.hostname.as_str()];
+    names.extend([sandbox.name.as_str()].into_iter().filter(|name| *name != sandbox.hostname));
+    names.extend(endpoint.aliases.iter().map(Name::as_str));
+    let names = names.join(" ");
+    endpoint.leases.iter().fold(String::new(), |text, lease| text + &format!("{}\t{names}\n", lease.address))
+}
+
+/// Takes the lines of `endpoint` out of a roster.
+fn strike(text: &mut String, endpoint: &Endpoint) {
+    for lease in &endpoint.leases {
+        let start = format!("{}\t", lease.address);
+        let found = if text.starts_with(&start) { Some(0) } else { text.find(&format!("\n{start}")).map(|at| at + 1) };
+        if let Some(at) = found {
+            let end = text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
+            text.replace_range(at..end, "");
+        }
+    }
+}
+
+/// The text of a resolv.conf without the name servers that only the host itself reaches.
+fn reachable(text: &str) -> String {
+    let local = |line: &str| {
+        let server = line.strip_prefix("nameserver").map(str::trim);
+        server.is_some_and(|server| server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+    };
+    text.lines().filter(|line| !local(line)).fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// Changes a file in place, alone: sandboxes have its inode mounted, so it is never replaced.
+fn edit(path: &Path, change: impl FnOnce(&mut String)) -> Result<(), Error> {
+    let edited = || -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.lock()?;
+        let mut before = String::new();
+        file.read_to_string(&mut before)?;
+        let mut after = before.clone();
+        change(&mut after);
+        let same = before.bytes().zip(after.bytes()).take_while(|(old, new)| old == new).count();
+        file.seek(io::SeekFrom::Start(same as u64))?;
+        file.write_all(&after.as_bytes()[same..])?;
+        file.set_len(after.len() as u64)
+    };
+    edited().map_err(Error::file("write", path))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let written = || File::create(path)?.write_all(text.as_bytes());
+    written().map_err(Error::file("write", path))
+}
+
+fn create_directory(path: &Path) -> Result<(), Error> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(path).map_err(Error::file("create", path)),
+        other => other.map_err(Error::file("create", path)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::file("remove", path)),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::file("remove", path)),
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::file("read", directory)(error)),
+        Ok(entries) => Ok(entries.filter_map(Result::ok).map(|entry| entry.path()).collect()),
+    }
+}

@@ -1,0 +1,321 @@
+//! Networks come and go.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use linkspan_model::{BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, nearest};
+use linkspan_plan::{HostPrefix, Kernel, Scope, State, desired, ipam};
+use linkspan_store::{Lock, Mode, Object, Tx};
+
+use crate::error::Kind;
+use crate::{Engine, Error, PATIENCE, now, random_id};
+
+/// The bridge of the default network.
+const DEFAULT_BRIDGE: &str = "linkspan0";
+
+/// What `network create` asks for.
+#[derive(Clone, Debug)]
+pub struct NetworkRequest {
+    /// Its name.
+    pub name: Name,
+    /// The driver.
+    pub driver: Driver,
+    /// Subnets, ranges, gateways, reserved addresses.
+    pub ipam: IpamRequest,
+    /// What gives out its addresses.
+    pub ipam_driver: String,
+    /// The IPAM driver's options.
+    pub ipam_options: OptionMap,
+    /// The driver's options.
+    pub options: OptionMap,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether nothing outside is reached.
+    pub internal: bool,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+}
+
+/// The networks that always exist, as they are before their first use.
+pub fn predefined(name: &str) -> Option<Network> {
+    let driver = match name {
+        "bridge" => Driver::Bridge,
+        "host" => Driver::Host,
+        "none" => Driver::None,
+        _ => return None,
+    };
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    let bridge = BridgeOptions { bridge: DEFAULT_BRIDGE.parse().ok(), ..BridgeOptions::default() };
+    Some(Network {
+        id: Id::from_bytes(bytes),
+        name: name.parse().ok()?,
+        created: 0,
+        driver,
+        internal: false,
+        ipv6: false,
+        ipam_driver: if driver == Driver::Bridge { "default" } else { "null" }.to_owned(),
+        ipam_options: OptionMap::new(),
+        pools: Vec::new(),
+        options: OptionMap::new(),
+        bridge,
+        labels: BTreeMap::new(),
+    })
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Makes a network: bridge, addresses, firewall.
+    ///
+    /// # Errors
+    /// If the request means nothing, or collides with a network, a device or a subnet that is there.
+    pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
+        let network = draft(request)?;
+        self.settle()?;
+        let _lock = self.store.lock(&Object::Network(network.name.clone()), Mode::Exclusive, PATIENCE)?;
+        self.found_network(network)
+    }
+
+    /// Writes down a drafted network, gives it a subnet if it has none, and makes it in the kernel. The caller holds its lock.
+    fn found_network(&mut self, mut network: Network) -> Result<Network, Error> {
+        let mut host = self.kernel.host_prefixes()?;
+        self.refuse_foreign_bridge(&network)?;
+        let object = Object::Network(network.name.clone());
+        let journal = self.store.write(|tx| {
+            let others = tx.networks()?;
+            refuse_collisions(&network, &others)?;
+            if !network.pools.iter().any(|pool| pool.subnet.addr().is_ipv4()) {
+                network.pools.insert(0, free_pool(&others, &host)?);
+            }
+            tx.insert_network(&network)?;
+            Ok::<_, Error>(tx.begin(&object, "create", "")?)
+        })?;
+        host.retain(|used| network.pools.iter().any(|pool| overlap(&used.prefix, &pool.subnet)));
+        for used in host {
+            let (name, prefix, device) = (&network.name, used.prefix, used.device);
+            self.note(format!("a subnet of network '{name}' overlaps {prefix}, which this host has on {device}"));
+        }
+        if let Err(error) = self.converge(desired::network(&network), &State::default()) {
+            self.erase_network(&network)?;
+            return Err(error);
+        }
+        self.store.write(|tx| tx.end(journal))?;
+        Ok(network)
+    }
+
+    fn refuse_foreign_bridge(&mut self, network: &Network) -> Result<(), Error> {
+        let name = network.bridge_name();
+        let scope = Scope { bridges: [name.clone()].into(), ..Scope::default() };
+        if self.kernel.observe(&scope)?.bridges.is_empty() {
+            return Ok(());
+        }
+        let owner = self.store.read(|tx| tx.networks())?.into_iter().find(|other| other.bridge_name() == name);
+        let owner = owner.map_or_else(|| "it was not made by Linkspan".to_owned(), |o| format!("network '{}' has it", o.name));
+        Err(Error::refused(format!("bridge {name} exists already"))
+            .because(owner)
+            .hinting("choose another name with -o com.docker.network.bridge.name=NAME, or remove that bridge"))
+    }
+
+    /// The network called `key`; the default one is made at its first use.
+    pub(crate) fn network_for_use(&mut self, key: &str) -> Result<Network, Error> {
+        if let Some(network) = self.store.read(|tx| tx.network(key))? {
+            return Ok(network);
+        }
+        if key != "bridge" {
+            return Err(self.unknown_network(key));
+        }
+        let _lock = self.store.lock(&Object::Network(default_name()?), Mode::Exclusive, PATIENCE)?;
+        if let Some(network) = self.store.read(|tx| tx.network(key))? {
+            return Ok(network);
+        }
+        let draft = predefined(key).ok_or_else(|| self.unknown_network(key))?;
+        self.found_network(Network { created: now(), ..draft })
+    }
+
+    pub(crate) fn unknown_network(&mut self, key: &str) -> Error {
+        let networks = self.store.read(|tx| tx.networks()).unwrap_or_default();
+        let names = networks.iter().map(|network| network.name.as_str()).chain(Network::PREDEFINED);
+        let nearest = nearest(key, names).map(str::to_owned);
+        Error::Unknown { kind: Kind::Network, key: key.to_owned(), nearest }
+    }
+
+    /// Removes a network that nothing is attached to.
+    ///
+    /// # Errors
+    /// If there is none such, it always exists, or sandboxes are attached.
+    pub fn remove_network(&mut self, key: &str) -> Result<Name, Error> {
+        self.settle()?;
+        let Some(network) = self.store.read(|tx| tx.network(key))? else {
+            return Err(match predefined(key) {
+                Some(network) => always_there(&network.name),
+                None => self.unknown_network(key),
+            });
+        };
+        if network.is_predefined() {
+            return Err(always_there(&network.name));
+        }
+        self.remove_unused(&network)?;
+        Ok(network.name)
+    }
+
+    /// Removes every network that nothing is attached to; the default one goes until its next use.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn prune_networks(&mut self) -> Result<Vec<Name>, Error> {
+        self.settle()?;
+        let mut pruned = Vec::new();
+        for network in self.store.read(|tx| tx.networks())? {
+            match self.remove_unused(&network) {
+                Ok(()) => pruned.push(network.name),
+                Err(Error::InUse { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pruned)
+    }
+
+    fn remove_unused(&mut self, network: &Network) -> Result<(), Error> {
+        let object = Object::Network(network.name.clone());
+        let _lock: Lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        self.store.write(|tx| {
+            let by = sandboxes_on(tx, network.id)?;
+            if !by.is_empty() {
+                return Err(Error::InUse { network: network.name.clone(), by });
+            }
+            tx.begin(&object, "remove", "")?;
+            Ok(())
+        })?;
+        self.erase_network(network)
+    }
+
+    /// Takes a network out of kernel, files and store, with its journal entries. The firewall table goes with the last.
+    pub(crate) fn erase_network(&mut self, network: &Network) -> Result<(), Error> {
+        let last = self.store.read(|tx| tx.networks())?.iter().all(|other| other.id == network.id);
+        self.converge(State { firewall: Some([].into()), ..State::default() }, &desired::network(network))?;
+        if last {
+            self.drop_firewall(network)?;
+        }
+        self.files.remove_roster(&network.name)?;
+        self.store.write(|tx| {
+            tx.delete_network(network.id)?;
+            end_all(tx, &Object::Network(network.name.clone()))
+        })
+    }
+
+    fn drop_firewall(&mut self, last: &Network) -> Result<(), Error> {
+        let _host = self.store.lock(&Object::Host, Mode::Exclusive, PATIENCE)?;
+        let observed = self.kernel.observe(&Scope::default())?;
+        let others = self.store.read(|tx| tx.networks())?.iter().any(|other| other.id != last.id);
+        if others || observed.firewall.is_none() {
+            return Ok(());
+        }
+        self.apply(&linkspan_plan::diff(&State::default(), &observed))
+    }
+}
+
+pub(crate) fn end_all(tx: &Tx<'_>, object: &Object) -> Result<(), Error> {
+    for entry in tx.journal()?.iter().filter(|entry| entry.object == *object) {
+        tx.end(entry.id)?;
+    }
+    Ok(())
+}
+
+fn default_name() -> Result<Name, Invalid> {
+    "bridge".parse()
+}
+
+fn always_there(name: &Name) -> Error {
+    Error::refused(format!("network '{name}' cannot be removed"))
+        .because("it always exists")
+        .hinting("`linkspan network prune` puts away what no sandbox uses")
+}
+
+fn sandboxes_on(tx: &Tx<'_>, network: Id) -> Result<Vec<Name>, Error> {
+    let mut names = Vec::new();
+    for endpoint in tx.endpoints_of_network(network)? {
+        names.extend(tx.sandbox_by_id(endpoint.sandbox)?.map(|sandbox| sandbox.name));
+    }
+    Ok(names)
+}
+
+/// The network that a request describes, not yet compared with what there is.
+fn draft(request: NetworkRequest) -> Result<Network, Error> {
+    if Network::PREDEFINED.contains(&request.name.as_str()) {
+        return Err(Error::refused(format!("network '{}' always exists", request.name)).hinting("choose another name"));
+    }
+    if request.ipam_driver != "default" {
+        return Err(Error::refused(format!("unknown IPAM driver '{}'", request.ipam_driver)).hinting("known IPAM drivers: default"));
+    }
+    if let Some(key) = request.ipam_options.keys().next() {
+        return Err(Error::refused(format!("unknown IPAM option '{key}'")).because("IPAM driver default takes none"));
+    }
+    let has_v6 = request.ipam.subnets.iter().copied().find(|subnet| matches!(subnet, IpNet::V6(_)));
+    if let (Some(subnet), false) = (has_v6, request.ipv6) {
+        return Err(Error::refused(format!("subnet {subnet} is an IPv6 one")).hinting("add --ipv6"));
+    }
+    let id = random_id()?;
+    let mut ipam = request.ipam;
+    if ipam.subnets.is_empty() && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty()) {
+        return Err(Error::refused("--ip-range, --gateway and --aux-address need a --subnet that contains them"));
+    }
+    if request.ipv6 && has_v6.is_none() {
+        ipam.subnets.push(local_subnet(id)?);
+    }
+    Ok(Network {
+        id,
+        name: request.name,
+        created: now(),
+        driver: request.driver,
+        internal: request.internal,
+        ipv6: request.ipv6,
+        ipam_driver: request.ipam_driver,
+        ipam_options: request.ipam_options,
+        pools: ipam.pools()?,
+        bridge: BridgeOptions::parse(&request.options)?,
+        options: request.options,
+        labels: request.labels,
+    })
+}
+
+/// A unique local /64 (RFC 4193) made of a network's identity.
+fn local_subnet(id: Id) -> Result<IpNet, Error> {
+    let digits = id.to_string();
+    let text = format!("fd{}:{}:{}:{}::/64", &digits[..2], &digits[2..6], &digits[6..10], &digits[10..14]);
+    text.parse().map_err(|_| Error::refused(format!("{text} is no subnet")))
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error> {
+    if others.iter().any(|other| other.name == network.name) {
+        return Err(Error::refused(format!("network '{}' exists already", network.name))
+            .hinting(format!("choose another name, or `linkspan network rm {}`", network.name)));
+    }
+    for other in others {
+        if other.bridge_name() == network.bridge_name() {
+            return Err(Error::refused(format!("bridge {} belongs to network '{}'", network.bridge_name(), other.name)));
+        }
+        let clash = |pool: &Pool| other.pools.iter().find(|theirs| overlap(&theirs.subnet, &pool.subnet));
+        if let Some((pool, theirs)) = network.pools.iter().find_map(|pool| Some((pool, clash(pool)?))) {
+            return Err(Error::refused(format!("subnet {} overlaps network '{}'", pool.subnet, other.name))
+                .because(format!("that network has {}", theirs.subnet))
+                .hinting("choose another --subnet, or leave it out to have a free one chosen"));
+        }
+    }
+    Ok(())
+}
+
+/// A pool that collides with no network and no address or route of the host.
+fn free_pool(networks: &[Network], host: &[HostPrefix]) -> Result<Pool, Error> {
+    let pools = networks.iter().flat_map(|network| &network.pools).map(|pool| pool.subnet);
+    let used: Vec<_> = pools.chain(host.iter().map(|used| used.prefix)).collect();
+    let subnet = ipam::free_subnet(&used).ok_or_else(|| {
+        Error::refused("no free subnet is left to choose from")
+            .because("networks and routes of this host cover 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16")
+            .hinting("give one with --subnet")
+    })?;
+    let request = IpamRequest { subnets: vec![subnet], ..IpamRequest::default() };
+    request.pools()?.pop().ok_or_else(|| Error::refused("no free subnet is left to choose from"))
+}

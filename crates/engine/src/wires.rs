@@ -1,0 +1,138 @@
+//! Endpoints come and go on sandboxes that are there: connect and disconnect.
+
+use linkspan_model::{Endpoint, Id, IfName, Mac, NetAttach, Network, Sandbox};
+use linkspan_plan::{Kernel, State, desired};
+use linkspan_store::{Mode, Object, Tx};
+
+use crate::converge::attached;
+use crate::{Engine, Error, PATIENCE, addresses, random_id};
+
+/// An endpoint of `sandbox` on `network`, with its addresses leased; `others` are the sandbox's endpoints so far.
+pub fn wire(
+    tx: &Tx<'_>,
+    sandbox: &Sandbox,
+    network: &Network,
+    attach: &NetAttach,
+    others: &[(Endpoint, Network)],
+) -> Result<Endpoint, Error> {
+    if others.iter().any(|(_, other)| other.id == network.id) {
+        return Err(Error::refused(format!("sandbox '{}' is on network '{}' already", sandbox.name, network.name)));
+    }
+    let taken = |name: &IfName| others.iter().any(|(endpoint, _)| endpoint.ifname == *name);
+    let ifname = match &attach.ifname {
+        Some(name) if taken(name) => {
+            return Err(Error::refused(format!("sandbox '{}' has an interface {name} already", sandbox.name)));
+        }
+        Some(name) => name.clone(),
+        None => (0..).map(|n| IfName::numbered(&network.bridge.iface_prefix, n)).find(|n| !taken(n)).ok_or(Error::Overtaken)?,
+    };
+    let leases = addresses::lease(tx, network, attach)?;
+    let mac = attach.mac.or_else(|| leases.first().map(|lease| Mac::for_ip(lease.address)));
+    Ok(Endpoint {
+        id: random_id()?,
+        network: network.id,
+        sandbox: sandbox.id,
+        ifname,
+        mac: mac.ok_or_else(|| Error::refused(format!("network '{}' has no subnet", network.name)))?,
+        leases,
+        aliases: attach.aliases.clone(),
+        gw_priority: attach.gw_priority,
+        published: Vec::new(),
+    })
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Attaches a sandbox to one more network. Its other endpoints are not touched.
+    ///
+    /// # Errors
+    /// If one of them is not there, or the address wanted is not to be had.
+    pub fn connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
+        self.settle()?;
+        let network = self.network_for_use(&attach.network)?;
+        let sandbox = self.sandbox_called(sandbox)?;
+        if !sandbox.namespace.takes_endpoints() {
+            return Err(Error::refused(format!("sandbox '{}' cannot be attached to a network", sandbox.name))
+                .because("its namespace is the host's or another sandbox's"));
+        }
+        let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
+        let object = Object::Sandbox(sandbox.name.clone());
+        let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        let (before, after, journal) = self.store.write(|tx| {
+            let before = attached(tx, sandbox.id)?;
+            let endpoint = wire(tx, &sandbox, &network, attach, &before)?;
+            tx.insert_endpoint(&endpoint)?;
+            let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;
+            let mut after = before.clone();
+            after.push((endpoint, network.clone()));
+            Ok::<_, Error>((before, after, journal))
+        })?;
+        let Some((endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
+        let mut wanted = desired::network(&network);
+        let mut whole = desired::sandbox(&sandbox, &after);
+        whole.ports.retain(|host, _| *host == endpoint.host_ifname());
+        wanted.merge(whole);
+        let mut former = desired::sandbox(&sandbox, &before);
+        former.ports.clear();
+        let made = self.converge(wanted, &former).and_then(|()| self.write_names(&sandbox, &after));
+        if let Err(error) = made {
+            self.erase_endpoint(&sandbox, endpoint.id)?;
+            return Err(error);
+        }
+        self.store.write(|tx| tx.end(journal))?;
+        Ok(endpoint.clone())
+    }
+
+    /// Detaches a sandbox from a network. Its other endpoints are not touched; with `force`, one that is not attached
+    /// is no error.
+    ///
+    /// # Errors
+    /// If one of them is not there, or the endpoint has published ports and there is no `force`.
+    pub fn disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
+        self.settle()?;
+        let network = self.network_for_use(network)?;
+        let sandbox = self.sandbox_called(sandbox)?;
+        let object = Object::Sandbox(sandbox.name.clone());
+        let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        let found = self.store.write(|tx| {
+            let endpoint = tx.endpoints_of_sandbox(sandbox.id)?.into_iter().find(|e| e.network == network.id);
+            if let Some(endpoint) = &endpoint {
+                refuse_published(endpoint, force)?;
+                tx.begin(&object, "disconnect", &endpoint.id.to_string())?;
+            }
+            Ok::<_, Error>(endpoint)
+        })?;
+        match found {
+            Some(endpoint) => self.erase_endpoint(&sandbox, endpoint.id),
+            None if force => Ok(()),
+            None => Err(Error::refused(format!("sandbox '{}' is not on network '{}'", sandbox.name, network.name))),
+        }
+    }
+
+    /// Takes one endpoint out of kernel, files and store, with the sandbox's journal entries.
+    pub(crate) fn erase_endpoint(&mut self, sandbox: &Sandbox, endpoint: Id) -> Result<(), Error> {
+        let before = self.store.read(|tx| attached(tx, sandbox.id))?;
+        let after: Vec<_> = before.iter().filter(|(other, _)| other.id != endpoint).cloned().collect();
+        let mut former = desired::sandbox(sandbox, &before);
+        let mut wanted = desired::sandbox(sandbox, &after);
+        former.ports.retain(|host, _| *host == endpoint.host_ifname());
+        wanted.ports = State::default().ports;
+        self.converge(wanted, &former)?;
+        if let Some((gone, network)) = before.iter().find(|(other, _)| other.id == endpoint) {
+            self.files.strike_from_roster(network, gone)?;
+        }
+        self.write_names(sandbox, &after)?;
+        self.store.write(|tx| {
+            tx.delete_endpoint(endpoint)?;
+            crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))
+        })
+    }
+}
+
+fn refuse_published(endpoint: &Endpoint, force: bool) -> Result<(), Error> {
+    match endpoint.published.first() {
+        Some(published) if !force => Err(Error::refused("the sandbox's published ports lead through this network")
+            .because(format!("for one, {published}"))
+            .hinting("disconnect with -f to give them up")),
+        _ => Ok(()),
+    }
+}
