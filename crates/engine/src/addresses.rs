@@ -51,7 +51,8 @@ pub fn lease(tx: &Tx<'_>, network: &Network, attach: &NetAttach) -> Result<Vec<L
 
 fn choose(tx: &Tx<'_>, network: &Network, family: Family, wanted: Option<IpAddr>) -> Result<Lease, Error> {
     let known = NetworkLeases { tx, network: network.id };
-    let choice = ipam::choose(&network.pools, family, wanted, &known).map_err(|refusal| refused(tx, network, refusal))?;
+    let choice = ipam::choose(&network.pools, family, wanted, &known)
+        .map_err(|refusal| refused(tx, network, refusal))?;
     let pool = &network.pools[choice.pool];
     if let Some(cursor) = choice.cursor {
         tx.set_fresh_cursor(network.id, &pool.subnet, cursor)?;
@@ -73,8 +74,12 @@ fn refused(tx: &Tx<'_>, network: &Network, refusal: Refusal<StoreError>) -> Erro
         Refusal::Reserved { .. } => error.hinting("choose another, or leave it to the network"),
         Refusal::NoPool(_) => error.hinting("create the network with --ipv6 or a --subnet of that family"),
         Refusal::Taken { holder, .. } => {
-            let by = tx.endpoint(holder).ok().flatten().and_then(|e| tx.sandbox_by_id(e.sandbox).ok().flatten());
-            let by = by.map_or_else(|| "another sandbox".to_owned(), |sandbox| format!("sandbox '{}'", sandbox.name));
+            let by =
+                tx.endpoint(holder).ok().flatten().and_then(|e| tx.sandbox_by_id(e.sandbox).ok().flatten());
+            let by = by.map_or_else(
+                || "another sandbox".to_owned(),
+                |sandbox| format!("sandbox '{}'", sandbox.name),
+            );
             error.hinting(format!("{by} has it")).behind(Obstacle::Endpoint(holder))
         }
     }

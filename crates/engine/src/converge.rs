@@ -17,7 +17,9 @@ impl<K: Kernel> Engine<K> {
             let lock = self.store.lock(&Object::Host, Mode::Shared, PATIENCE)?;
             let mut observed = self.kernel.observe(&scope)?;
             observed.forgive(&desired, former);
-            if observed.firewall.is_some() || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty) {
+            if observed.firewall.is_some()
+                || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty)
+            {
                 if observed.firewall.is_none() {
                     desired.firewall = None;
                 }
@@ -71,16 +73,23 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Adds to `observed` the ports of our make that a bridge has and nobody knows.
-    fn observe_orphans(&mut self, network: &Network, desired: &State, observed: &mut State) -> Result<(), Error> {
+    fn observe_orphans(
+        &mut self,
+        network: &Network,
+        desired: &State,
+        observed: &mut State,
+    ) -> Result<(), Error> {
         let bridge = network.bridge_name();
         for name in self.kernel.bridge_ports(&bridge)? {
             let ours = name.as_str().strip_prefix("veth").is_some_and(|hex| {
-                hex.len() == 11 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+                hex.len() == 11
+                    && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
             });
             if ours && !desired.ports.contains_key(&name) {
                 let mtu = network.bridge.mtu;
                 let (isolated, hairpin) = (false, false);
-                let orphan = linkspan_plan::Port { bridge: bridge.clone(), mtu, isolated, hairpin, peer: None };
+                let orphan =
+                    linkspan_plan::Port { bridge: bridge.clone(), mtu, isolated, hairpin, peer: None };
                 observed.ports.insert(name, orphan);
             }
         }
@@ -116,5 +125,8 @@ pub(crate) fn attached(tx: &Tx<'_>, sandbox: Id) -> Result<Vec<(Endpoint, Networ
         let network = tx.network_by_id(endpoint.network)?;
         Ok(network.map(|network| (endpoint, network)))
     };
-    tx.endpoints_of_sandbox(sandbox)?.into_iter().filter_map(|endpoint| with_network(endpoint).transpose()).collect()
+    tx.endpoints_of_sandbox(sandbox)?
+        .into_iter()
+        .filter_map(|endpoint| with_network(endpoint).transpose())
+        .collect()
 }

@@ -63,7 +63,12 @@ impl Files {
         let link = self.paths.etc_netns.join(sandbox.name.as_str());
         create_directory(&self.paths.etc_netns)?;
         match symlink(&directory, &link) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && fs::read_link(&link).ok() == Some(directory) => Ok(()),
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && fs::read_link(&link).ok() == Some(directory) =>
+            {
+                Ok(())
+            }
             other => other.map_err(Error::file("create", &link)),
         }
     }
@@ -95,7 +100,12 @@ impl Files {
         write(path, &text)
     }
 
-    fn enter_in_roster(&self, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) -> Result<(), Error> {
+    fn enter_in_roster(
+        &self,
+        sandbox: &Sandbox,
+        endpoint: &Endpoint,
+        network: &Network,
+    ) -> Result<(), Error> {
         let path = self.roster(&network.name);
         let parent = self.paths.run.join("networks");
         create_directory(&parent)?;
@@ -128,8 +138,10 @@ impl Files {
 
     /// Files of ours for sandboxes that are not among `names`.
     pub(crate) fn strays(&self, names: &[Name]) -> Result<Vec<PathBuf>, Error> {
-        let known = |path: &Path| path.file_name().is_some_and(|file| names.iter().any(|name| file == name.as_str()));
-        let ours = |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.starts_with(&self.paths.run));
+        let known =
+            |path: &Path| path.file_name().is_some_and(|file| names.iter().any(|name| file == name.as_str()));
+        let ours =
+            |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.starts_with(&self.paths.run));
         let mut strays: Vec<_> = entries(&self.paths.etc_netns)?.into_iter().filter(ours).collect();
         strays.extend(entries(&self.sandboxes())?);
         strays.retain(|path| !known(path));
@@ -151,17 +163,26 @@ impl Files {
         if dns.is_empty() {
             return host();
         }
-        let kept = host().lines().filter(|line| !line.starts_with("nameserver")).fold(String::new(), |text, line| text + line + "\n");
+        let kept = host()
+            .lines()
+            .filter(|line| !line.starts_with("nameserver"))
+            .fold(String::new(), |text, line| text + line + "\n");
         dns.iter().fold(kept, |text, server| text + &format!("nameserver {server}\n"))
     }
 }
 
 impl<K: Kernel> Engine<K> {
     /// Writes what `sandbox` knows by name, for the networks that it is `attached_to`.
-    pub(crate) fn write_names(&mut self, sandbox: &Sandbox, attached_to: &[(Endpoint, Network)]) -> Result<(), Error> {
+    pub(crate) fn write_names(
+        &mut self,
+        sandbox: &Sandbox,
+        attached_to: &[(Endpoint, Network)],
+    ) -> Result<(), Error> {
         let mut extra = String::new();
         for host in &sandbox.add_hosts {
-            let gateway = || attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway);
+            let gateway = || {
+                attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway)
+            };
             let Some(address) = host.address.or_else(gateway) else {
                 return Err(Error::refused(format!("host entry '{}' has no address", host.name))
                     .because("host-gateway is the host as a network shows it, and the sandbox is on none"));
@@ -202,7 +223,11 @@ fn lines(sandbox: &Sandbox, endpoint: &Endpoint) -> String {
 fn strike(text: &mut String, endpoint: &Endpoint) {
     for lease in &endpoint.leases {
         let start = format!("{}\t", lease.address);
-        let found = if text.starts_with(&start) { Some(0) } else { text.find(&format!("\n{start}")).map(|at| at + 1) };
+        let found = if text.starts_with(&start) {
+            Some(0)
+        } else {
+            text.find(&format!("\n{start}")).map(|at| at + 1)
+        };
         if let Some(at) = found {
             let end = text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
             text.replace_range(at..end, "");
@@ -244,7 +269,9 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 fn create_directory(path: &Path) -> Result<(), Error> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(path).map_err(Error::file("create", path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(path).map_err(Error::file("create", path))
+        }
         other => other.map_err(Error::file("create", path)),
     }
 }

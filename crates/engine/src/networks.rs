@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use linkspan_model::{BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, nearest};
+use linkspan_model::{
+    BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, nearest,
+};
 use linkspan_plan::{HostPrefix, Kernel, Scope, State, desired, ipam};
 use linkspan_store::{Lock, Mode, Object, Tx};
 
@@ -92,7 +94,9 @@ impl<K: Kernel> Engine<K> {
         host.retain(|used| network.pools.iter().any(|pool| overlap(&used.prefix, &pool.subnet)));
         for used in host {
             let (name, prefix, device) = (&network.name, used.prefix, used.device);
-            self.note(format!("a subnet of network '{name}' overlaps {prefix}, which this host has on {device}"));
+            self.note(format!(
+                "a subnet of network '{name}' overlaps {prefix}, which this host has on {device}"
+            ));
         }
         if let Err(error) = self.converge(desired::network(&network), &State::default()) {
             self.erase_network(&network)?;
@@ -108,11 +112,15 @@ impl<K: Kernel> Engine<K> {
         if self.kernel.observe(&scope)?.bridges.is_empty() {
             return Ok(());
         }
-        let owner = self.store.read(|tx| tx.networks())?.into_iter().find(|other| other.bridge_name() == name);
-        let owner = owner.map_or_else(|| "it was not made by Linkspan".to_owned(), |o| format!("network '{}' has it", o.name));
-        Err(Error::refused(format!("bridge {name} exists already"))
-            .because(owner)
-            .hinting("choose another name with -o com.docker.network.bridge.name=NAME, or remove that bridge"))
+        let owner =
+            self.store.read(|tx| tx.networks())?.into_iter().find(|other| other.bridge_name() == name);
+        let owner = owner.map_or_else(
+            || "it was not made by Linkspan".to_owned(),
+            |o| format!("network '{}' has it", o.name),
+        );
+        Err(Error::refused(format!("bridge {name} exists already")).because(owner).hinting(
+            "choose another name with -o com.docker.network.bridge.name=NAME, or remove that bridge",
+        ))
     }
 
     /// The network called `key`; the default one is made at its first use.
@@ -241,13 +249,17 @@ fn sandboxes_on(tx: &Tx<'_>, network: Id) -> Result<Vec<Name>, Error> {
 /// The network that a request describes, not yet compared with what there is.
 fn draft(request: NetworkRequest) -> Result<Network, Error> {
     if Network::PREDEFINED.contains(&request.name.as_str()) {
-        return Err(Error::refused(format!("network '{}' always exists", request.name)).hinting("choose another name"));
+        return Err(Error::refused(format!("network '{}' always exists", request.name))
+            .hinting("choose another name"));
     }
     if request.ipam_driver != "default" {
-        return Err(Error::refused(format!("unknown IPAM driver '{}'", request.ipam_driver)).hinting("known IPAM drivers: default"));
+        return Err(Error::refused(format!("unknown IPAM driver '{}'", request.ipam_driver))
+            .hinting("known IPAM drivers: default"));
     }
     if let Some(key) = request.ipam_options.keys().next() {
-        return Err(Error::refused(format!("unknown IPAM option '{key}'")).because("IPAM driver default takes none"));
+        return Err(
+            Error::refused(format!("unknown IPAM option '{key}'")).because("IPAM driver default takes none")
+        );
     }
     let has_v6 = request.ipam.subnets.iter().copied().find(|subnet| matches!(subnet, IpNet::V6(_)));
     if let (Some(subnet), false) = (has_v6, request.ipv6) {
@@ -255,8 +267,11 @@ fn draft(request: NetworkRequest) -> Result<Network, Error> {
     }
     let id = random_id()?;
     let mut ipam = request.ipam;
-    if ipam.subnets.is_empty() && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty()) {
-        return Err(Error::refused("--ip-range, --gateway and --aux-address need a --subnet that contains them"));
+    if ipam.subnets.is_empty() && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty())
+    {
+        return Err(Error::refused(
+            "--ip-range, --gateway and --aux-address need a --subnet that contains them",
+        ));
     }
     if request.ipv6 && has_v6.is_none() {
         ipam.subnets.push(local_subnet(id)?);
@@ -295,7 +310,11 @@ fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error>
     }
     for other in others {
         if other.bridge_name() == network.bridge_name() {
-            return Err(Error::refused(format!("bridge {} belongs to network '{}'", network.bridge_name(), other.name)));
+            return Err(Error::refused(format!(
+                "bridge {} belongs to network '{}'",
+                network.bridge_name(),
+                other.name
+            )));
         }
         let clash = |pool: &Pool| other.pools.iter().find(|theirs| overlap(&theirs.subnet, &pool.subnet));
         if let Some((pool, theirs)) = network.pools.iter().find_map(|pool| Some((pool, clash(pool)?))) {
@@ -313,7 +332,9 @@ fn free_pool(networks: &[Network], host: &[HostPrefix]) -> Result<Pool, Error> {
     let used: Vec<_> = pools.chain(host.iter().map(|used| used.prefix)).collect();
     let subnet = ipam::free_subnet(&used).ok_or_else(|| {
         Error::refused("no free subnet is left to choose from")
-            .because("networks and routes of this host cover 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16")
+            .because(
+                "networks and routes of this host cover 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16",
+            )
             .hinting("give one with --subnet")
     })?;
     let request = IpamRequest { subnets: vec![subnet], ..IpamRequest::default() };

@@ -54,13 +54,16 @@ pub fn publish<K: Kernel>(
     if specs.is_empty() {
         return Ok(());
     }
-    let through = [Family::V4, Family::V6].into_iter().find_map(|family| desired::default_route(attached, family));
+    let through =
+        [Family::V4, Family::V6].into_iter().find_map(|family| desired::default_route(attached, family));
     let Some(id) = through.map(|(endpoint, _)| endpoint.id) else {
         return Err(Error::refused("no port can be published")
             .because("the sandbox is on no network that reaches outside")
             .hinting("attach it to a network that is not --internal"));
     };
-    let Some((endpoint, network)) = attached.iter_mut().find(|(endpoint, _)| endpoint.id == id) else { return Ok(()) };
+    let Some((endpoint, network)) = attached.iter_mut().find(|(endpoint, _)| endpoint.id == id) else {
+        return Ok(());
+    };
     let target = Target {
         default_host: network.bridge.host_binding.into(),
         v4: endpoint.lease(Family::V4).is_some(),
@@ -99,7 +102,8 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn specs(request: &crate::SandboxRequest) -> Vec<PublishSpec> {
         let mut specs = request.publish.clone();
         if request.publish_all {
-            let exposed = request.expose.iter().filter(|exposed| !specs.iter().any(|spec| spec.target == **exposed));
+            let exposed =
+                request.expose.iter().filter(|exposed| !specs.iter().any(|spec| spec.target == **exposed));
             let exposed: Vec<_> =
                 exposed.map(|target| PublishSpec { host_ip: None, host: None, target: *target }).collect();
             specs.extend(exposed);

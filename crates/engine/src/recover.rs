@@ -79,7 +79,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for.
     fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
-        if sandbox.ephemeral && self.store.try_lock(&Object::Run(sandbox.name.clone()), Mode::Exclusive)?.is_some() {
+        if sandbox.ephemeral
+            && self.store.try_lock(&Object::Run(sandbox.name.clone()), Mode::Exclusive)?.is_some()
+        {
             return Ok(true);
         }
         let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
@@ -117,7 +119,9 @@ impl<K: Kernel> Engine<K> {
                 Obstacle::FullNetwork(id) => tx.endpoints_of_network(id)?,
             };
             let sandboxes = endpoints.iter().map(|endpoint| tx.sandbox_by_id(endpoint.sandbox));
-            Ok::<Vec<Sandbox>, Error>(sandboxes.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            Ok::<Vec<Sandbox>, Error>(
+                sandboxes.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(),
+            )
         })?;
         let mut freed = false;
         for sandbox in suspects {
@@ -149,7 +153,8 @@ impl<K: Kernel> Engine<K> {
             }
         }
         repair.steps = self.drift()?;
-        let names: Vec<_> = self.store.read(|tx| tx.sandboxes())?.into_iter().map(|sandbox| sandbox.name).collect();
+        let names: Vec<_> =
+            self.store.read(|tx| tx.sandboxes())?.into_iter().map(|sandbox| sandbox.name).collect();
         repair.files = self.files.strays(&names)?;
         if !dry_run {
             self.apply(&repair.steps)?;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use linkspan_model::{
-    Endpoint, HostAlias, LinkSpec, Name, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec, Sandbox, TargetPort,
-    nearest,
+    Endpoint, HostAlias, LinkSpec, Name, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec, Sandbox,
+    TargetPort, nearest,
 };
 use linkspan_plan::{Kernel, Scope, State, desired};
 use linkspan_store::{Lock, Mode, Object, Tx};
@@ -84,9 +84,13 @@ impl SandboxRequest {
                 .because("the network of the host or of another sandbox was asked for too"));
         }
         if placement.1.is_empty() && (self.publish_all || !self.publish.is_empty()) {
-            return Err(Error::refused("no port can be published").because("the sandbox has no network of its own").hinting(
-                if shared { "publish it where the namespace is made; here its ports are reached as they are" } else { "attach it to a network" },
-            ));
+            return Err(Error::refused("no port can be published")
+                .because("the sandbox has no network of its own")
+                .hinting(if shared {
+                    "publish it where the namespace is made; here its ports are reached as they are"
+                } else {
+                    "attach it to a network"
+                }));
         }
         Ok(placement)
     }
@@ -138,7 +142,8 @@ impl<K: Kernel> Engine<K> {
     /// Locks in one order for everyone: networks by name, then sandboxes by name.
     fn lock_for_create(&self, sandbox: &Sandbox, networks: &[Network]) -> Result<Locks, Error> {
         let names: BTreeSet<_> = networks.iter().map(|network| network.name.clone()).collect();
-        let mut wanted: Vec<_> = names.into_iter().map(|name| (Object::Network(name), Mode::Shared)).collect();
+        let mut wanted: Vec<_> =
+            names.into_iter().map(|name| (Object::Network(name), Mode::Shared)).collect();
         let mut sandboxes = vec![(sandbox.name.clone(), Mode::Exclusive)];
         if let NamespaceSource::Sandbox(other) = &sandbox.namespace {
             sandboxes.push((other.clone(), Mode::Shared));
@@ -190,7 +195,8 @@ impl<K: Kernel> Engine<K> {
             if tx.sandbox_by_id(sandbox.id)?.is_none() {
                 return Ok(false);
             }
-            let sharing: Vec<_> = tx.sandboxes_in(&sandbox.name)?.into_iter().map(|other| other.name).collect();
+            let sharing: Vec<_> =
+                tx.sandboxes_in(&sandbox.name)?.into_iter().map(|other| other.name).collect();
             if !sharing.is_empty() {
                 return Err(Error::refused(format!("sandbox '{}' cannot be removed", sandbox.name))
                     .because(format!("its namespace is shared by {}", listed(&sharing)))
@@ -252,9 +258,9 @@ fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, wanted: &[(&NetAttach, Network
         Object::Network(name) => wanted.iter().any(|(_, network)| network.name == *name),
         _ => false,
     };
-    let networks_there = wanted.iter().try_fold(true, |all, (_, network)| {
-        Ok::<_, Error>(all && tx.network_by_id(network.id)?.is_some())
-    })?;
+    let networks_there = wanted
+        .iter()
+        .try_fold(true, |all, (_, network)| Ok::<_, Error>(all && tx.network_by_id(network.id)?.is_some()))?;
     if !networks_there || tx.journal()?.iter().any(|entry| ours(&entry.object)) {
         return Err(Error::Overtaken);
     }

@@ -16,15 +16,24 @@ pub fn wire(
     others: &[(Endpoint, Network)],
 ) -> Result<Endpoint, Error> {
     if others.iter().any(|(_, other)| other.id == network.id) {
-        return Err(Error::refused(format!("sandbox '{}' is on network '{}' already", sandbox.name, network.name)));
+        return Err(Error::refused(format!(
+            "sandbox '{}' is on network '{}' already",
+            sandbox.name, network.name
+        )));
     }
     let taken = |name: &IfName| others.iter().any(|(endpoint, _)| endpoint.ifname == *name);
     let ifname = match &attach.ifname {
         Some(name) if taken(name) => {
-            return Err(Error::refused(format!("sandbox '{}' has an interface {name} already", sandbox.name)));
+            return Err(Error::refused(format!(
+                "sandbox '{}' has an interface {name} already",
+                sandbox.name
+            )));
         }
         Some(name) => name.clone(),
-        None => (0..).map(|n| IfName::numbered(&network.bridge.iface_prefix, n)).find(|n| !taken(n)).ok_or(Error::Overtaken)?,
+        None => (0..)
+            .map(|n| IfName::numbered(&network.bridge.iface_prefix, n))
+            .find(|n| !taken(n))
+            .ok_or(Error::Overtaken)?,
     };
     let leases = addresses::lease(tx, network, attach)?;
     let mac = attach.mac.or_else(|| leases.first().map(|lease| Mac::for_ip(lease.address)));
@@ -51,8 +60,11 @@ impl<K: Kernel> Engine<K> {
         let network = self.network_for_use(&attach.network)?;
         let sandbox = self.sandbox_called(sandbox)?;
         if !sandbox.namespace.takes_endpoints() {
-            return Err(Error::refused(format!("sandbox '{}' cannot be attached to a network", sandbox.name))
-                .because("its namespace is the host's or another sandbox's"));
+            return Err(Error::refused(format!(
+                "sandbox '{}' cannot be attached to a network",
+                sandbox.name
+            ))
+            .because("its namespace is the host's or another sandbox's"));
         }
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
         let object = Object::Sandbox(sandbox.name.clone());
@@ -104,7 +116,10 @@ impl<K: Kernel> Engine<K> {
         match found {
             Some(endpoint) => self.erase_endpoint(&sandbox, endpoint.id),
             None if force => Ok(()),
-            None => Err(Error::refused(format!("sandbox '{}' is not on network '{}'", sandbox.name, network.name))),
+            None => Err(Error::refused(format!(
+                "sandbox '{}' is not on network '{}'",
+                sandbox.name, network.name
+            ))),
         }
     }
 
@@ -130,9 +145,11 @@ impl<K: Kernel> Engine<K> {
 
 fn refuse_published(endpoint: &Endpoint, force: bool) -> Result<(), Error> {
     match endpoint.published.first() {
-        Some(published) if !force => Err(Error::refused("the sandbox's published ports lead through this network")
-            .because(format!("for one, {published}"))
-            .hinting("disconnect with -f to give them up")),
+        Some(published) if !force => {
+            Err(Error::refused("the sandbox's published ports lead through this network")
+                .because(format!("for one, {published}"))
+                .hinting("disconnect with -f to give them up"))
+        }
         _ => Ok(()),
     }
 }

@@ -246,7 +246,8 @@ impl State {
             let Some(wanted) = desired.bridges.get(name) else { continue };
             (bridge.mac, bridge.mtu) = (wanted.mac, wanted.mtu);
             let ours = |address: &IpNet| {
-                let formerly = former.bridges.get(name).is_some_and(|bridge| bridge.addresses.contains(address));
+                let formerly =
+                    former.bridges.get(name).is_some_and(|bridge| bridge.addresses.contains(address));
                 wanted.addresses.contains(address) || formerly
             };
             bridge.addresses.retain(ours);

@@ -1,0 +1,50 @@
+//! One module for each command.
+
+mod network;
+mod page;
+mod process;
+mod repair;
+mod sandbox;
+
+use std::process::ExitCode;
+
+use crate::Outcome;
+use crate::args::{Args, Command, NetworkCommand, SandboxCommand};
+use crate::context::{engine, engine_to_change};
+
+/// Carries out a command.
+pub fn run(args: Args) -> Outcome {
+    let global = &args.global;
+    match args.command {
+        Command::Network(command) => match command {
+            NetworkCommand::Create(request) => {
+                network::create(engine_to_change(global)?, request, global.format)
+            }
+            NetworkCommand::Ls => network::list(engine(global)?, global.format),
+            NetworkCommand::Inspect { names } => network::inspect(engine(global)?, &names),
+            NetworkCommand::Rm { names } => network::remove(engine_to_change(global)?, &names),
+            NetworkCommand::Prune => network::prune(engine_to_change(global)?),
+            NetworkCommand::Connect(request) => network::connect(engine_to_change(global)?, request),
+            NetworkCommand::Disconnect { force, network, sandbox } => {
+                network::disconnect(engine_to_change(global)?, &network, &sandbox, force)
+            }
+        },
+        Command::Sandbox(command) => match command {
+            SandboxCommand::Create { flags, name } => {
+                sandbox::create(engine_to_change(global)?, flags, name, global.format)
+            }
+            SandboxCommand::Ls => sandbox::list(engine(global)?, global.format),
+            SandboxCommand::Inspect { names } => sandbox::inspect(engine(global)?, &names),
+            SandboxCommand::Rm { force, names } => sandbox::remove(engine_to_change(global)?, &names, force),
+            SandboxCommand::Exec(request) => process::exec(engine_to_change(global)?, &request),
+        },
+        Command::Exec(request) => process::exec(engine_to_change(global)?, &request),
+        Command::Run(request) => process::run(engine_to_change(global)?, request),
+        Command::Port { sandbox } => sandbox::ports(engine(global)?, &sandbox, global.format),
+        Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
+        Command::Demo => Ok(ExitCode::SUCCESS),
+        Command::Completion { shell } => page::completion(shell),
+        Command::Man { dir } => page::manual(dir.as_deref()),
+        Command::Version => page::version(),
+    }
+}

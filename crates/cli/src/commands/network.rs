@@ -1,0 +1,117 @@
+//! `linkspan network`.
+
+use std::process::ExitCode;
+
+use anstream::println;
+use linkspan_engine::{Engine, NetworkRequest, NetworkView};
+use linkspan_kernel::Host;
+use linkspan_model::{IpamRequest, NetAttach, Network};
+
+use crate::Outcome;
+use crate::args::{ConnectArgs, Format, NetworkCreate, map};
+use crate::inspect;
+use crate::output::{self, Problem};
+
+/// Creates a network and prints its identity.
+pub fn create(mut engine: Engine<Host>, args: NetworkCreate, format: Format) -> Outcome {
+    let request = NetworkRequest {
+        name: args.name,
+        driver: args.driver,
+        ipam: IpamRequest {
+            subnets: args.subnet,
+            ranges: args.ip_range,
+            gateways: args.gateway,
+            aux: map(args.aux_address),
+        },
+        ipam_driver: args.ipam_driver,
+        ipam_options: map(args.ipam_opt),
+        options: map(args.opt),
+        labels: map(args.label),
+        internal: args.internal,
+        ipv6: args.ipv6,
+    };
+    let network = engine.create_network(request)?;
+    match format {
+        Format::Table => println!("{}", network.id),
+        Format::Json => output::json(&inspect::network(&NetworkView { network, endpoints: Vec::new() }))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists networks.
+pub fn list(mut engine: Engine<Host>, format: Format) -> Outcome {
+    let networks = engine.networks()?;
+    if format == Format::Json {
+        let bare = |network: Network| inspect::network(&NetworkView { network, endpoints: Vec::new() });
+        output::json(&networks.into_iter().map(bare).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |network: &Network| {
+        let subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        let bridge = if network.pools.is_empty() { String::new() } else { network.bridge_name().to_string() };
+        let cells =
+            [network.id.short(), network.name.to_string(), network.driver.to_string(), "local".to_owned()];
+        cells.into_iter().chain([subnets.join(","), bridge]).collect()
+    };
+    output::table(
+        &["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "BRIDGE"],
+        networks.iter().map(row).collect(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints networks in Docker's shape.
+pub fn inspect(mut engine: Engine<Host>, names: &[String]) -> Outcome {
+    let views = names.iter().map(|name| engine.network(name)).collect::<Result<Vec<_>, _>>()?;
+    output::json(&views.iter().map(inspect::network).collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes networks, each for itself.
+pub fn remove(mut engine: Engine<Host>, names: &[String]) -> Outcome {
+    each(names, |name| {
+        let removed = engine.remove_network(name)?;
+        println!("{removed}");
+        Ok(())
+    })
+}
+
+/// Does `work` for every name; reports what fails and goes on.
+pub fn each(names: &[String], mut work: impl FnMut(&str) -> Result<(), Problem>) -> Outcome {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        if let Err(problem) = work(name) {
+            code = problem.report();
+        }
+    }
+    Ok(code)
+}
+
+/// Removes what is unused.
+pub fn prune(mut engine: Engine<Host>) -> Outcome {
+    for name in engine.prune_networks()? {
+        println!("{name}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Attaches a sandbox.
+pub fn connect(mut engine: Engine<Host>, args: ConnectArgs) -> Outcome {
+    let attach = NetAttach {
+        network: args.network,
+        ip: args.ip,
+        ip6: args.ip6,
+        mac: args.mac_address,
+        aliases: args.alias,
+        ifname: args.ifname,
+        gw_priority: args.gw_priority,
+    };
+    engine.connect(&attach, &args.sandbox)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Detaches a sandbox.
+pub fn disconnect(mut engine: Engine<Host>, network: &str, sandbox: &str, force: bool) -> Outcome {
+    engine.disconnect(network, sandbox, force)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,106 @@
+//! `linkspan sandbox` and `linkspan port`.
+
+use std::process::ExitCode;
+
+use anstream::println;
+use linkspan_engine::{Engine, SandboxRequest, SandboxView};
+use linkspan_kernel::Host;
+use linkspan_model::{Name, NamespaceSource};
+
+use crate::args::{Format, SandboxFlags};
+use crate::commands::network::each;
+use crate::{Outcome, inspect, output};
+
+/// What the flags ask for.
+pub fn request(flags: SandboxFlags, name: Name) -> SandboxRequest {
+    SandboxRequest {
+        namespace: flags.namespace(),
+        name,
+        nets: flags.net,
+        publish: flags.publish,
+        publish_all: flags.publish_all,
+        expose: flags.expose,
+        links: flags.link,
+        hostname: flags.hostname,
+        dns: flags.dns,
+        add_hosts: flags.add_host,
+        ephemeral: false,
+    }
+}
+
+/// Creates a sandbox and prints its name.
+pub fn create(mut engine: Engine<Host>, flags: SandboxFlags, name: Name, format: Format) -> Outcome {
+    let view = engine.create_sandbox(&request(flags, name))?;
+    match format {
+        Format::Table => println!("{}", view.sandbox.name),
+        Format::Json => output::json(&inspect::sandbox(&engine.sandbox(view.sandbox.name.as_str())?))?,
+    }
+    engine.kernel().linger();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists sandboxes.
+pub fn list(mut engine: Engine<Host>, format: Format) -> Outcome {
+    let sandboxes = engine.sandboxes()?;
+    if format == Format::Json {
+        output::json(&sandboxes.iter().map(inspect::sandbox).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let headings = ["NAME", "NETWORKS", "ADDRESSES", "PORTS", "CREATED"];
+    output::table(&headings, sandboxes.iter().map(row).collect());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(view: &SandboxView) -> Vec<String> {
+    let networks = match &view.sandbox.namespace {
+        NamespaceSource::Host => "host".to_owned(),
+        NamespaceSource::Sandbox(other) => format!("container:{other}"),
+        _ if view.attached.is_empty() => "none".to_owned(),
+        _ => joined(view.attached.iter().map(|(_, network)| network.name.to_string())),
+    };
+    let leases = view.attached.iter().flat_map(|(endpoint, _)| &endpoint.leases);
+    vec![
+        view.sandbox.name.to_string(),
+        networks,
+        joined(leases.map(|lease| lease.address.to_string())),
+        inspect::published(view).map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        inspect::time(view.sandbox.created),
+    ]
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// Prints sandboxes in the shape of Docker's NetworkSettings.
+pub fn inspect(mut engine: Engine<Host>, names: &[String]) -> Outcome {
+    let views = names.iter().map(|name| engine.sandbox(name)).collect::<Result<Vec<_>, _>>()?;
+    output::json(&views.iter().map(inspect::sandbox).collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes sandboxes, each for itself.
+pub fn remove(mut engine: Engine<Host>, names: &[String], force: bool) -> Outcome {
+    let outcome = each(names, |name| {
+        engine.remove_sandbox(name, force)?;
+        println!("{name}");
+        Ok(())
+    });
+    engine.kernel().linger();
+    outcome
+}
+
+/// Prints published ports as `docker port` does.
+pub fn ports(mut engine: Engine<Host>, name: &str, format: Format) -> Outcome {
+    let view = engine.sandbox(name)?;
+    if format == Format::Json {
+        output::json(&inspect::ports(&view))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (target, bindings) in inspect::ports(&view) {
+        for binding in bindings {
+            println!("{target} -> {binding}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,222 @@
+//! Networks and sandboxes in the shapes that Docker's clients read.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use linkspan_engine::{NetworkView, SandboxView};
+use linkspan_model::{Endpoint, Family, Lease, Network, Published};
+use serde::Serialize;
+
+/// `docker network inspect`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkJson {
+    name: String,
+    id: String,
+    created: String,
+    scope: &'static str,
+    driver: String,
+    #[serde(rename = "EnableIPv6")]
+    enable_ipv6: bool,
+    #[serde(rename = "IPAM")]
+    ipam: Ipam,
+    internal: bool,
+    containers: BTreeMap<String, Container>,
+    options: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ipam {
+    driver: String,
+    options: BTreeMap<String, String>,
+    config: Vec<IpamConfig>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct IpamConfig {
+    subnet: String,
+    #[serde(rename = "IPRange", skip_serializing_if = "Option::is_none")]
+    ip_range: Option<String>,
+    gateway: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    auxiliary_addresses: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    name: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    mac_address: String,
+    #[serde(rename = "IPv4Address")]
+    ipv4_address: String,
+    #[serde(rename = "IPv6Address")]
+    ipv6_address: String,
+}
+
+/// A network in Docker's shape.
+pub fn network(view: &NetworkView) -> NetworkJson {
+    let Network { name, id, created, driver, ipv6, internal, .. } = &view.network;
+    let config = view.network.pools.iter().map(|pool| IpamConfig {
+        subnet: pool.subnet.to_string(),
+        ip_range: pool.range.map(|range| range.to_string()),
+        gateway: pool.gateway.to_string(),
+        auxiliary_addresses: pool
+            .aux
+            .iter()
+            .map(|(name, address)| (name.clone(), address.to_string()))
+            .collect(),
+    });
+    let container = |(endpoint, sandbox): &(Endpoint, linkspan_model::Sandbox)| {
+        let address = |family| {
+            endpoint.lease(family).map(|lease| lease.interface_address().to_string()).unwrap_or_default()
+        };
+        let container = Container {
+            name: sandbox.name.to_string(),
+            endpoint_id: endpoint.id.to_string(),
+            mac_address: endpoint.mac.to_string(),
+            ipv4_address: address(Family::V4),
+            ipv6_address: address(Family::V6),
+        };
+        (sandbox.id.to_string(), container)
+    };
+    NetworkJson {
+        name: name.to_string(),
+        id: id.to_string(),
+        created: time(*created),
+        scope: "local",
+        driver: driver.to_string(),
+        enable_ipv6: *ipv6,
+        ipam: Ipam {
+            driver: view.network.ipam_driver.clone(),
+            options: view.network.ipam_options.clone(),
+            config: config.collect(),
+        },
+        internal: *internal,
+        containers: view.endpoints.iter().map(container).collect(),
+        options: view.network.options.clone(),
+        labels: view.network.labels.clone(),
+    }
+}
+
+/// A sandbox, its networks as in Docker's NetworkSettings.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SandboxJson {
+    name: String,
+    id: String,
+    created: String,
+    hostname: String,
+    sandbox_key: String,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    ports: BTreeMap<String, Vec<PortBinding>>,
+    networks: BTreeMap<String, EndpointJson>,
+}
+
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "PascalCase")]
+struct PortBinding {
+    host_ip: String,
+    host_port: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EndpointJson {
+    #[serde(rename = "NetworkID")]
+    network_id: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    gateway: String,
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    mac_address: String,
+    aliases: Vec<String>,
+    gw_priority: i32,
+    host_if_name: String,
+    host_if_index: Option<u32>,
+    if_name: String,
+    if_index: Option<u32>,
+}
+
+/// A sandbox in the shape of Docker's NetworkSettings.
+pub fn sandbox(view: &SandboxView) -> SandboxJson {
+    let sandbox = &view.sandbox;
+    let networks = view.attached.iter().enumerate().map(|(index, (endpoint, network))| {
+        let facts = view.links.get(index).copied().flatten();
+        (network.name.to_string(), endpoint_json(endpoint, facts))
+    });
+    SandboxJson {
+        name: sandbox.name.to_string(),
+        id: sandbox.id.to_string(),
+        created: time(sandbox.created),
+        hostname: sandbox.hostname.clone(),
+        sandbox_key: sandbox.pin().display().to_string(),
+        network_settings: NetworkSettings { ports: ports(view), networks: networks.collect() },
+    }
+}
+
+fn endpoint_json(endpoint: &Endpoint, facts: Option<linkspan_plan::LinkFacts>) -> EndpointJson {
+    let (v4, v6) = (endpoint.lease(Family::V4), endpoint.lease(Family::V6));
+    let address = |lease: Option<&Lease>| lease.map(|lease| lease.address.to_string()).unwrap_or_default();
+    let prefix = |lease: Option<&Lease>| lease.map(|lease| lease.subnet.prefix_len()).unwrap_or_default();
+    let gateway = |lease: Option<&Lease>| {
+        lease.and_then(|lease| lease.gateway).map(|ip| ip.to_string()).unwrap_or_default()
+    };
+    EndpointJson {
+        network_id: endpoint.network.to_string(),
+        endpoint_id: endpoint.id.to_string(),
+        gateway: gateway(v4),
+        ip_address: address(v4),
+        ip_prefix_len: prefix(v4),
+        ipv6_gateway: gateway(v6),
+        global_ipv6_address: address(v6),
+        global_ipv6_prefix_len: prefix(v6),
+        mac_address: endpoint.mac.to_string(),
+        aliases: endpoint.aliases.iter().map(ToString::to_string).collect(),
+        gw_priority: endpoint.gw_priority,
+        host_if_name: endpoint.host_ifname().to_string(),
+        host_if_index: facts.map(|facts| facts.host_index),
+        if_name: endpoint.ifname.to_string(),
+        if_index: facts.map(|facts| facts.sandbox_index),
+    }
+}
+
+/// Each published sandbox port with where it is reached.
+fn ports(view: &SandboxView) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for published in published(view) {
+        for (host, target) in published.pairs() {
+            let binding = PortBinding { host_ip: published.host_ip.to_string(), host_port: host.to_string() };
+            ports.entry(format!("{target}/{}", published.protocol)).or_default().push(binding);
+        }
+    }
+    ports
+}
+
+/// Everything that a sandbox publishes.
+pub fn published(view: &SandboxView) -> impl Iterator<Item = &Published> {
+    view.attached.iter().flat_map(|(endpoint, _)| &endpoint.published)
+}
+
+/// Seconds since 1970 as RFC 3339.
+pub fn time(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}

@@ -1,0 +1,245 @@
+//! Stories: what happens to a host, and the steps that each turn takes. The expected steps are beside this file, one
+//! file a story; `UPDATE_GOLDEN=1 cargo test` writes them anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use linkspan_model::{
+    BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Mac, Name, NamespaceSource,
+    Network, OptionMap, PortRange, Protocol, Published, Sandbox,
+};
+use linkspan_plan::{State, Step, desired, diff};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn network(title: &str, subnet: &str, change: impl FnOnce(&mut Network)) -> Network {
+    let request = IpamRequest { subnets: vec![subnet.parse().unwrap()], ..IpamRequest::default() };
+    let mut network = Network {
+        id: Id::from_bytes([title.as_bytes()[0]; 32]),
+        name: name(title),
+        created: 0,
+        driver: Driver::Bridge,
+        internal: false,
+        ipv6: false,
+        ipam_driver: "default".to_owned(),
+        ipam_options: OptionMap::new(),
+        pools: request.pools().unwrap(),
+        options: OptionMap::new(),
+        bridge: BridgeOptions {
+            bridge: Some(format!("br-{title}").parse().unwrap()),
+            ..BridgeOptions::default()
+        },
+        labels: BTreeMap::new(),
+    };
+    change(&mut network);
+    network
+}
+
+fn sandbox(title: &str, namespace: NamespaceSource) -> Sandbox {
+    Sandbox {
+        id: Id::from_bytes([title.as_bytes()[0]; 32]),
+        name: name(title),
+        created: 0,
+        namespace,
+        hostname: title.to_owned(),
+        dns: Vec::new(),
+        add_hosts: Vec::new(),
+        links: Vec::new(),
+        ephemeral: false,
+    }
+}
+
+fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
+    let address = ip.parse().unwrap();
+    let pool = network.pools.iter().find(|pool| pool.subnet.contains(&address)).unwrap();
+    let gateway = (!network.internal).then(|| pool.default_gateway());
+    Endpoint {
+        id: Id::from_bytes([number; 32]),
+        network: network.id,
+        sandbox: of.id,
+        ifname: IfName::numbered("eth", usize::from(number % 16)),
+        mac: Mac::for_ip(address),
+        leases: vec![Lease { subnet: pool.subnet, address, gateway }],
+        aliases: Vec::new(),
+        gw_priority: 0,
+        published: Vec::new(),
+    }
+}
+
+fn publish(protocol: Protocol, host_ip: &str, host: (u16, u16), target: (u16, u16)) -> Published {
+    let range = |(first, last)| PortRange { first, last };
+    Published { protocol, host_ip: host_ip.parse().unwrap(), host: range(host), target: range(target) }
+}
+
+/// A host whose kernel does just what the steps say, and the record of them.
+#[derive(Default)]
+struct Story {
+    kernel: State,
+    record: String,
+}
+
+impl Story {
+    /// `desired` comes, what only `former` has goes; everything else stays out of it.
+    fn turn(&mut self, title: &str, desired: &[State], former: &[State]) -> &mut Self {
+        let all = |states: &[State]| {
+            states.iter().cloned().fold(
+                State { firewall: Some([].into()), ..State::default() },
+                |mut all, state| {
+                    all.merge(state);
+                    all
+                },
+            )
+        };
+        let (mut desired, former) = (all(desired), all(former));
+        if self.kernel.firewall.is_none() && desired.firewall.as_ref().is_some_and(BTreeSet::is_empty) {
+            desired.firewall = None;
+        }
+        let steps = diff(&desired, &self.seen(&desired, &former));
+        _ = writeln!(self.record, "# {title}");
+        steps.iter().for_each(|step: &Step| {
+            _ = writeln!(self.record, "{step}");
+            self.kernel.apply(step);
+        });
+        self.record.push('\n');
+        self
+    }
+
+    fn seen(&self, desired: &State, former: &State) -> State {
+        let mut seen = self.kernel.clone();
+        let both = [desired, former];
+        seen.sysctls.retain(|key, _| both.iter().any(|state| state.sysctls.contains_key(key)));
+        seen.bridges.retain(|key, _| both.iter().any(|state| state.bridges.contains_key(key)));
+        seen.namespaces.retain(|key, _| both.iter().any(|state| state.namespaces.contains_key(key)));
+        seen.ports.retain(|key, _| both.iter().any(|state| state.ports.contains_key(key)));
+        seen.routes.retain(|route| both.iter().any(|state| state.namespaces.contains_key(&route.namespace)));
+        if let Some(elements) = &mut seen.firewall {
+            elements.retain(|element| {
+                both.iter().any(|state| state.firewall.iter().flatten().any(|e| e == element))
+            });
+        }
+        seen
+    }
+
+    fn check(&self, file: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories").join(file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &self.record).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(self.record, expected, "the steps are not those of {}", path.display());
+    }
+}
+
+#[test]
+fn a_sandbox_with_a_published_port_comes_and_goes() {
+    let lab = network("lab", "10.7.0.0/24", |_| {});
+    let web = sandbox("web", NamespaceSource::New);
+    let mut wire = endpoint(0x10, &web, &lab, "10.7.0.2");
+    wire.published = vec![
+        publish(Protocol::Tcp, "0.0.0.0", (8080, 8080), (80, 80)),
+        publish(Protocol::Udp, "127.0.0.1", (5300, 5301), (53, 54)),
+        publish(Protocol::Tcp, "0.0.0.0", (3000, 5999), (3000, 5999)),
+    ];
+    let (net, wired) = (desired::network(&lab), desired::sandbox(&web, &[(wire, lab.clone())]));
+    let mut story = Story::default();
+    story.turn("create network lab", &[net.clone()], &[]);
+    story.turn("create sandbox web on lab, ports published", &[net.clone(), wired.clone()], &[]);
+    story.turn("the same again", &[net.clone(), wired.clone()], &[]);
+    story.turn("remove sandbox web", &[], &[wired]);
+    story.turn("remove network lab", &[], &[net]);
+    story.check("published-port.steps");
+    assert!(
+        story.kernel.bridges.is_empty()
+            && story.kernel.ports.is_empty()
+            && story.kernel.namespaces.is_empty()
+    );
+}
+
+#[test]
+fn the_default_route_follows_priority_and_leaves_other_endpoints_alone() {
+    let (alpha, beta) = (network("alpha", "10.1.0.0/24", |_| {}), network("beta", "10.2.0.0/24", |_| {}));
+    let web = sandbox("web", NamespaceSource::New);
+    let first = (endpoint(0x10, &web, &alpha, "10.1.0.2"), alpha.clone());
+    let mut second = (endpoint(0x11, &web, &beta, "10.2.0.2"), beta.clone());
+    second.0.gw_priority = 10;
+    let nets = [desired::network(&alpha), desired::network(&beta)];
+    let one = desired::sandbox(&web, std::slice::from_ref(&first));
+    let two = desired::sandbox(&web, &[first, second]);
+    let mut story = Story::default();
+    story.turn("create networks alpha and beta", &nets, &[]);
+    story.turn("create sandbox web on alpha", &[one.clone()], &[]);
+    story.turn("connect web to beta with a higher gateway priority", &[two.clone()], &[one.clone()]);
+    story.turn("disconnect web from beta", &[one], &[two]);
+    story.check("two-networks.steps");
+}
+
+#[test]
+fn options_of_a_network_show_in_its_steps() {
+    let vault = network("vault", "10.3.0.0/24", |network| {
+        network.internal = true;
+        network.bridge.icc = false;
+        network.bridge.mtu = 9000;
+    });
+    let flat = network("flat", "192.168.0.0/24", |network| {
+        network.bridge.masquerade = false;
+        network.pools[0].aux.insert("DefaultGatewayIPv4".to_owned(), "192.168.0.2".parse().unwrap());
+    });
+    let (safe, lan) = (sandbox("safe", NamespaceSource::New), sandbox("lan", NamespaceSource::New));
+    let locked = endpoint(0x10, &safe, &vault, "10.3.0.2");
+    let open = endpoint(0x20, &lan, &flat, "192.168.0.3");
+    assert_eq!(open.lease(Family::V4).unwrap().gateway.unwrap().to_string(), "192.168.0.2");
+    let mut story = Story::default();
+    story.turn("create an internal network without icc, MTU 9000", &[desired::network(&vault)], &[]);
+    story.turn(
+        "create a network with another default gateway, not masqueraded",
+        &[desired::network(&flat)],
+        &[],
+    );
+    story.turn("create sandbox safe", &[desired::sandbox(&safe, &[(locked, vault)])], &[]);
+    story.turn("create sandbox lan", &[desired::sandbox(&lan, &[(open, flat)])], &[]);
+    story.check("options.steps");
+}
+
+#[test]
+fn modes_without_a_network_only_pin() {
+    let state = |title, source| desired::sandbox(&sandbox(title, source), &[]);
+    let path = "/proc/4711/ns/net".into();
+    let mut story = Story::default();
+    story.turn("create sandbox lonely with --net none", &[state("lonely", NamespaceSource::New)], &[]);
+    story.turn("create sandbox bare with --net host", &[state("bare", NamespaceSource::Host)], &[]);
+    let debug = state("debug", NamespaceSource::Sandbox(name("lonely")));
+    story.turn("create sandbox debug with --net container:lonely", &[debug.clone()], &[]);
+    story.turn(
+        "create sandbox adopted with --pid 4711",
+        &[state("adopted", NamespaceSource::Path(path))],
+        &[],
+    );
+    let own_pin = state("there", NamespaceSource::Path("/run/netns/there".into()));
+    story.turn("create sandbox there with --netns /run/netns/there", &[own_pin], &[]);
+    story.turn("remove sandbox debug", &[], &[debug]);
+    story.check("modes.steps");
+}
+
+#[test]
+fn a_flushed_ruleset_and_a_lost_device_come_back() {
+    let lab = network("lab", "10.7.0.0/24", |_| {});
+    let web = sandbox("web", NamespaceSource::New);
+    let mut wire = endpoint(0x10, &web, &lab, "10.7.0.2");
+    wire.published = vec![publish(Protocol::Tcp, "0.0.0.0", (8080, 8080), (80, 80))];
+    let host = wire.host_ifname();
+    let all = [desired::network(&lab), desired::sandbox(&web, &[(wire, lab.clone())])];
+    let mut story = Story::default();
+    story.turn("create network lab and sandbox web", &all, &[]);
+    story.kernel.firewall = None;
+    story.turn("repair after `nft flush ruleset`", &all, &[]);
+    story.kernel.apply(&Step::DeletePort(host));
+    story.turn("repair after `ip link del` of the port", &all, &[]);
+    story.kernel.bridges.clear();
+    story.kernel.ports.clear();
+    story.kernel.routes.clear();
+    story.turn("repair after `ip link del` of the bridge and its port", &all, &[]);
+    story.check("repair.steps");
+}
