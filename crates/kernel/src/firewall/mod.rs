@@ -8,11 +8,14 @@ mod change;
 mod element;
 mod error;
 mod expr;
+mod listeners;
 mod nft;
 mod observe;
 mod set;
 mod table;
 mod userdata;
+
+pub use listeners::port_holder;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
