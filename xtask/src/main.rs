@@ -1,1 +1,54 @@
-fn main() {}
+//! Developer commands: `cargo xtask vm`, `cargo xtask bench`, `cargo xtask soak`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "developer commands start programs: that is what they measure and compare with"
+)]
+
+mod bench;
+mod failure;
+mod flags;
+mod inside;
+mod run;
+mod soak;
+mod vm;
+
+use std::env;
+use std::process::ExitCode;
+
+use failure::Failure;
+
+const USAGE: &str = "\
+usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR] [-- COMMAND...]
+           Run COMMAND, or the built tests, under Debian's stock kernel in a virtual machine.
+       cargo xtask bench [--check] [--count N] [--growth N] [--only create|growth|ports]
+           Measure creating, removing, growth and port ranges against their floors; --check fails if a goal
+           is missed.
+       cargo xtask soak [--count N] [--seed N]
+           Kill linkspan at random instants, repair, look for what was left behind.
+       bench and soak also take --linkspan FILE, instead of building it, and --state DIR, where their
+       databases are (the target directory if not given).
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let outcome = match command.as_str() {
+        "vm" => vm::run(rest),
+        "bench" => bench::run(rest),
+        "soak" => soak::run(rest),
+        "serve" => bench::traffic::serve(rest),
+        "connect" => bench::traffic::connect(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(Failure::usage(format!("no command `{other}`"))),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        ExitCode::from(failure.status())
+    })
+}
