@@ -78,7 +78,7 @@ impl Image {
     /// # Errors
     /// If `argv` is empty or a string holds a NUL.
     pub(crate) fn new(argv: &[OsString], env: &[(OsString, OsString)]) -> io::Result<Self> {
-        let mut strings = argv.iter().map(|arg| c_string(arg)).collect::<io::Result<Vec<_>>>()?;
+        let mut strings = argv.iter().map(c_string).collect::<io::Result<Vec<_>>>()?;
         for (key, value) in std::env::vars_os().filter(|(key, _)| env.iter().all(|(new, _)| new != key)) {
             strings.push(variable(&key, &value)?);
         }
@@ -176,6 +176,27 @@ pub(crate) fn close_all_but(keep: &mut [c_int]) {
     }
     // SAFETY: as above.
     unsafe { libc::syscall(libc::SYS_close_range, from, u32::MAX, 0) };
+}
+
+/// Waits up to `microseconds` for `events` of `fd`; gives those that came, and hang-ups and errors.
+#[allow(unsafe_code)]
+pub(crate) fn poll(fd: BorrowedFd<'_>, events: i16, microseconds: u32) -> i16 {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let limit = libc::timespec {
+        tv_sec: (microseconds / 1_000_000).into(),
+        tv_nsec: (microseconds % 1_000_000 * 1000).into(),
+    };
+    // SAFETY: one live pollfd is passed and its count is 1; the limit is live; no signal mask is given.
+    unsafe { libc::ppoll(&raw mut poll, 1, &raw const limit, ptr::null()) };
+    poll.revents
+}
+
+/// Waits without looking at anything.
+#[allow(unsafe_code)]
+pub(crate) fn sleep(nanoseconds: u32) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds.into() };
+    // SAFETY: the time is live and below a second; what is left after a signal is not asked for.
+    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
 }
 
 /// Closes `fd` in a child that has only borrowed it from its parent's memory.

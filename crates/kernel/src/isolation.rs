@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -108,17 +108,10 @@ fn first_process(steps: &[Step], image: &Image, report: &Report, output: Option<
 /// The caller may have died before the kernel was told to send the signal; then nobody reads the report.
 fn die_with_caller(report: &Report) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    let mut writer = libc::pollfd { fd: report.writer().as_raw_fd(), events: 0, revents: 0 };
-    if poll_now(&mut writer) && writer.revents & libc::POLLERR != 0 {
+    if child::poll(report.writer(), 0, 0) & libc::POLLERR != 0 {
         child::exit(1);
     }
     Ok(())
-}
-
-#[allow(unsafe_code)]
-fn poll_now(fd: &mut libc::pollfd) -> bool {
-    // SAFETY: one live pollfd is passed and its count is 1.
-    unsafe { libc::poll(fd, 1, 0) > 0 }
 }
 
 /// One call that prepares the namespaces.

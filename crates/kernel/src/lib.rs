@@ -4,6 +4,13 @@
 pub mod firewall;
 pub mod isolation;
 pub mod netlink;
+pub mod netns;
 
 mod child;
+mod error;
+mod host;
+mod reaper;
 mod rtnl;
+mod sysctl;
+
+pub use host::Host;

@@ -1,4 +1,5 @@
 //! What a test, or the demo, finds inside its namespaces.
+#![allow(clippy::unwrap_used)]
 
 use std::ffi::OsString;
 use std::fs;

@@ -85,7 +85,8 @@ impl Message {
         self
     }
 
-    /// Length so far, in bytes.
+    /// Length so far, in bytes: never 0.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }

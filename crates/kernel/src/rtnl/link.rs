@@ -66,16 +66,16 @@ pub(crate) fn create_bridge(name: &IfName, mac: Mac) -> Message {
     message
 }
 
-/// Sets up a bridge that was just made.
+/// Sets what a bridge that was just made needs before it goes up.
 ///
 /// Its MTU is set here and not at creation: only so does the kernel take it for the user's wish, and stop
 /// following the smallest of the ports. Routing to 127.0.0.0/8 is what lets a port published on 127.0.0.1
-/// be translated; the firewall keeps everyone else out of there. Without `link_local` it gets no IPv6 address
-/// but those that it is given.
-pub(crate) fn configure_bridge(name: &IfName, mtu: u32, link_local: bool) -> Message {
-    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, true));
-    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
-    per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), !link_local);
+/// be translated; the firewall keeps everyone else out of there. With `no_link_local` it makes no IPv6 address
+/// by itself.
+pub(crate) fn configure_bridge(index: u32, mtu: u32, no_link_local: bool) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    message.attr_u32(IFLA_MTU, mtu);
+    per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), no_link_local);
     message
 }
 

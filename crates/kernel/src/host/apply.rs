@@ -1,0 +1,220 @@
+//! Steps, in groups that the kernel takes together.
+
+use std::os::fd::AsFd;
+
+use ipnet::IpNet;
+use linkspan_model::{IfName, Name};
+use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Port, Route, Step};
+use nix::errno::Errno;
+
+use super::{Host, Sandbox, find_link, live_link, send_tolerant};
+use crate::error::{Refusal, Result};
+use crate::netlink::{Family, Message, Socket};
+use crate::netns::{self, Namespace};
+use crate::reaper;
+use crate::rtnl::{address, link, route};
+use crate::sysctl;
+
+/// The smallest MTU that IPv6 works with (RFC 8200); a device below it has no IPv6 settings.
+pub(super) const IPV6_MINIMUM_MTU: u32 = 1280;
+
+impl Host {
+    pub(super) fn apply_steps(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        let mut rest = steps;
+        while let Some(first) = rest.first() {
+            let (group, behind) = rest.split_at(group_length(first, rest));
+            self.apply_group(first, group)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn apply_group(&mut self, first: &Step, group: &[Step]) -> std::result::Result<(), KernelError> {
+        match first {
+            step if is_firewall(step) => {
+                self.closes_slowly |= group.iter().any(deletes_in_firewall);
+                self.firewall()?.apply(group)
+            }
+            Step::CreatePort(name, port) => self.create_port(name, port, group),
+            step if doomed(step).is_some() => self.delete_links(group),
+            step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
+        }
+    }
+
+    fn apply_one(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::SetSysctl { key, value } => sysctl::write(key, value),
+            Step::CreateBridge(name, bridge) => self.create_bridge(name, bridge),
+            Step::AddAddress(name, net) => self.add_address(name, *net),
+            Step::DeleteAddress(name, net) => self.delete_address(name, *net),
+            Step::CreateNamespace(name, origin) => self.create_namespace(name, origin),
+            Step::DeleteNamespace(name) => {
+                // A descriptor of ours would keep it alive.
+                self.sandboxes.remove(name);
+                netns::unpin(name)
+            }
+            Step::AddRoute(route) => self.add_route(route),
+            Step::DeleteRoute(route) => self.delete_route(route),
+            // Handled in groups.
+            Step::CreateFirewall
+            | Step::DeleteFirewall
+            | Step::AddElement(_)
+            | Step::DeleteElement(_)
+            | Step::FlushFlows { .. }
+            | Step::CreatePort(..)
+            | Step::DeletePort(_)
+            | Step::DeleteBridge(_) => Ok(()),
+        }
+    }
+
+    fn create_bridge(&mut self, name: &IfName, bridge: &Bridge) -> Result<()> {
+        let missing = "the kernel lacks bridges: load the module bridge (CONFIG_BRIDGE)";
+        self.route
+            .batch(vec![link::create_bridge(name, bridge.mac)])
+            .map_err(|error| Refusal::from(error).hint(Failure::Unsupported, missing))?;
+        // Its sandboxes must not be able to give the host routes (CVE-2020-13401).
+        sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+        let index = live_link(&mut self.route, name)?.index;
+        let has_ipv6 = bridge.addresses.iter().any(|net| net.addr().is_ipv6());
+        let silent = self.ipv6 && !has_ipv6 && bridge.mtu >= IPV6_MINIMUM_MTU;
+        let mut messages = vec![link::configure_bridge(index, bridge.mtu, silent)];
+        messages.extend(bridge.addresses.iter().map(|net| address::add(index, *net)));
+        messages.push(link::up(index));
+        self.route.batch(messages)?;
+        Ok(())
+    }
+
+    fn add_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {
+        let index = live_link(&mut self.route, name)?.index;
+        self.route.batch(vec![address::add(index, net)])?;
+        Ok(())
+    }
+
+    fn delete_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {
+        let Some(link) = find_link(&mut self.route, name)? else { return Ok(()) };
+        let messages = vec![address::delete(link.index, net)];
+        send_tolerant(&mut self.route, messages, &[Errno::EADDRNOTAVAIL, Errno::ENODEV])
+    }
+
+    fn create_namespace(&mut self, name: &Name, origin: &Origin) -> Result<()> {
+        self.sandboxes.remove(name);
+        match origin {
+            Origin::New => {
+                let sandbox = netns::create(name, &self.home, new_sandbox)?;
+                self.sandboxes.insert(name.clone(), sandbox);
+                Ok(())
+            }
+            Origin::Host => netns::pin_own(name),
+            Origin::Pinned(other) => netns::pin(name, &netns::pin_path(other)),
+            Origin::Path(path) => netns::pin(name, path),
+        }
+    }
+
+    fn add_route(&mut self, new: &Route) -> Result<()> {
+        let sandbox = self.live_sandbox(&new.namespace)?;
+        let index = live_link(&mut sandbox.route, &new.ifname)?.index;
+        sandbox.route.batch(vec![route::add_default(new.via, index)])?;
+        Ok(())
+    }
+
+    fn delete_route(&mut self, old: &Route) -> Result<()> {
+        let Some(sandbox) = self.sandbox(&old.namespace)? else { return Ok(()) };
+        let Some(link) = find_link(&mut sandbox.route, &old.ifname)? else { return Ok(()) };
+        let messages = vec![route::delete_default(old.via, link.index)];
+        send_tolerant(&mut sandbox.route, messages, &[Errno::ESRCH, Errno::ENODEV])
+    }
+
+    fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        let names: Vec<&IfName> = steps.iter().filter_map(doomed).collect();
+        let hold = self.firewall.as_ref().map(AsFd::as_fd);
+        let reaper = reaper::delete_links(&mut self.route, &names, hold).map_err(|refusal| {
+            let lines: Vec<String> = steps.iter().map(Step::to_string).collect();
+            refusal.of(lines.join(", "))
+        })?;
+        if let Some(reaper) = reaper {
+            self.closes_slowly = false;
+            self.reapers.push(reaper);
+        }
+        Ok(())
+    }
+}
+
+/// Inside a namespace that was just made.
+fn new_sandbox() -> Result<Sandbox> {
+    let namespace = Namespace::own().map_err(|error| Refusal::from(netns::errno(&error)))?;
+    let mut route = Socket::open(Family::Route)?;
+    route.batch(vec![link::up_by_name("lo")]).map_err(|error| Refusal::from(error).at("set lo up"))?;
+    Ok(Sandbox { namespace, route })
+}
+
+/// How many of `steps`, which start with `first`, go together.
+fn group_length(first: &Step, steps: &[Step]) -> usize {
+    match first {
+        step if is_firewall(step) => steps.iter().take_while(|step| is_firewall(step)).count(),
+        step if doomed(step).is_some() => steps.iter().take_while(|step| doomed(step).is_some()).count(),
+        Step::CreatePort(_, port) => {
+            1 + steps.iter().skip(1).take_while(|step| route_through(port, step).is_some()).count()
+        }
+        _ => 1,
+    }
+}
+
+const fn is_firewall(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::CreateFirewall
+            | Step::DeleteFirewall
+            | Step::AddElement(_)
+            | Step::DeleteElement(_)
+            | Step::FlushFlows { .. }
+    )
+}
+
+/// A table of another version may go when one is made.
+const fn deletes_in_firewall(step: &Step) -> bool {
+    matches!(step, Step::CreateFirewall | Step::DeleteFirewall | Step::DeleteElement(_))
+}
+
+/// The device that goes with a step.
+const fn doomed(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::DeletePort(name) | Step::DeleteBridge(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The route that a step adds through the inner side of `port`.
+pub(super) fn route_through<'a>(port: &Port, step: &'a Step) -> Option<&'a Route> {
+    let peer = port.peer.as_ref()?;
+    match step {
+        Step::AddRoute(route) if route.namespace == peer.namespace && route.ifname == peer.ifname => {
+            Some(route)
+        }
+        _ => None,
+    }
+}
+
+/// What each message of a batch belongs to, so that its error is said of the right step.
+pub(super) struct Batch<'a> {
+    pub(super) messages: Vec<Message>,
+    pub(super) steps: Vec<&'a Step>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) const fn new() -> Self {
+        Self { messages: Vec::new(), steps: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, step: &'a Step, message: Message) {
+        self.messages.push(message);
+        self.steps.push(step);
+    }
+
+    pub(super) fn send(self, socket: &mut Socket) -> std::result::Result<(), KernelError> {
+        socket.batch(self.messages).map(drop).map_err(|error| {
+            let step = error.index.and_then(|index| self.steps.get(index)).or(self.steps.first());
+            let what = step.map_or_else(String::new, |step| step.to_string());
+            Refusal::from(error).of(what)
+        })
+    }
+}

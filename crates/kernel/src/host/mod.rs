@@ -1,0 +1,177 @@
+//! One host's kernel: the door that the engine goes through.
+
+mod apply;
+mod facts;
+mod observe;
+mod port;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use linkspan_model::{IfName, Name, PortRange, Protocol};
+use linkspan_plan::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step};
+
+use crate::error::{Refusal, Result};
+use crate::firewall::{self, Firewall};
+use crate::netlink::{Error, Family, Message, Socket};
+use crate::netns::{self, Namespace, Pin};
+use crate::reaper::Reaper;
+use crate::rtnl::link::{self, Link};
+
+/// The kernel of the host whose network namespace the calling thread is in.
+///
+/// It belongs to that thread: its sockets stay in the namespace, but sysctls are those of the thread's. A
+/// namespace that it has looked into stays alive with it; open one per command, or per round.
+#[derive(Debug)]
+pub struct Host {
+    home: Namespace,
+    route: Socket,
+    firewall: Option<Firewall>,
+    sandboxes: BTreeMap<Name, Sandbox>,
+    /// Whether the kernel has IPv6; without it, messages may not speak of it.
+    ipv6: bool,
+    /// Whether closing the firewall's socket would wait for deletes.
+    closes_slowly: bool,
+    // Behind the sockets: what is held for them must be closed later.
+    reapers: Vec<Reaper>,
+}
+
+/// A pinned namespace that was opened.
+#[derive(Debug)]
+struct Sandbox {
+    namespace: Namespace,
+    route: Socket,
+}
+
+impl Host {
+    /// Opens the kernel as seen from the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// If the kernel gives no rtnetlink socket, or /proc is not there.
+    pub fn open() -> std::result::Result<Self, KernelError> {
+        let home = Namespace::own()
+            .map_err(|error| Refusal::from(netns::errno(&error)).of("open the host's network namespace"))?;
+        let route = Socket::open(Family::Route)
+            .map_err(|error| Refusal::from(error).of("open a socket for links and addresses"))?;
+        Ok(Self {
+            home,
+            route,
+            firewall: None,
+            sandboxes: BTreeMap::new(),
+            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            closes_slowly: false,
+            reapers: Vec::new(),
+        })
+    }
+
+    /// Before the process ends: leaves the waiting that closing the firewall's socket may take to a child.
+    /// Without it nothing goes wrong, the end only comes up to 15 ms later.
+    pub fn linger(&mut self) {
+        if self.closes_slowly
+            && let Some(firewall) = &self.firewall
+            && let Ok(reaper) = Reaper::hold(std::os::fd::AsFd::as_fd(firewall))
+        {
+            self.reapers.push(reaper);
+            self.closes_slowly = false;
+        }
+    }
+
+    fn firewall(&mut self) -> std::result::Result<&mut Firewall, KernelError> {
+        match &mut self.firewall {
+            Some(firewall) => Ok(firewall),
+            none => Ok(none.insert(Firewall::open()?)),
+        }
+    }
+
+    /// The namespace pinned under `name`, opened; none if there is none.
+    fn sandbox(&mut self, name: &Name) -> Result<Option<&mut Sandbox>> {
+        let path = netns::pin_path(name);
+        let known = self.sandboxes.get(name).is_some_and(|sandbox| sandbox.namespace.is_at(&path));
+        if !known {
+            self.sandboxes.remove(name);
+            let Pin::Alive(namespace) = Pin::look(name)? else { return Ok(None) };
+            let route = namespace.within(&self.home, || Socket::open(Family::Route))??;
+            self.sandboxes.insert(name.clone(), Sandbox { namespace, route });
+        }
+        Ok(self.sandboxes.get_mut(name))
+    }
+
+    /// As [`sandbox`](Self::sandbox), where it has to be there.
+    fn live_sandbox(&mut self, name: &Name) -> Result<&mut Sandbox> {
+        let missing = || {
+            Refusal::new(
+                Failure::NotFound,
+                format!("no network namespace is pinned at {}", netns::pin_path(name).display()),
+            )
+        };
+        self.sandbox(name)?.ok_or_else(missing)
+    }
+}
+
+/// Asks for devices; a device that is not there has no answer.
+fn find_links(socket: &mut Socket, requests: Vec<Message>) -> Result<Vec<Option<Link>>> {
+    let mut links = vec![None; requests.len()];
+    let (answers, errors) = socket.attempt(requests)?;
+    if let Some(error) = errors.into_iter().find(|error| error.errno != nix::errno::Errno::ENODEV) {
+        return Err(error.into());
+    }
+    for answer in answers {
+        links[answer.index] = Link::parse(&answer.body);
+    }
+    Ok(links)
+}
+
+fn find_link(socket: &mut Socket, name: &IfName) -> Result<Option<Link>> {
+    Ok(find_links(socket, vec![link::get(name)])?.into_iter().next().flatten())
+}
+
+/// A device that has to be there.
+fn live_link(socket: &mut Socket, name: &IfName) -> Result<Link> {
+    find_link(socket, name)?
+        .ok_or_else(|| Refusal::new(Failure::NotFound, format!("there is no device {name}")))
+}
+
+/// Sends messages that may find their object gone.
+fn send_tolerant(socket: &mut Socket, messages: Vec<Message>, tolerated: &[nix::errno::Errno]) -> Result<()> {
+    let (_, errors) = socket.attempt(messages)?;
+    let bad = |error: &Error| !tolerated.contains(&error.errno);
+    errors.into_iter().find(bad).map_or(Ok(()), |error| Err(error.into()))
+}
+
+impl Kernel for Host {
+    fn observe(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
+        self.observe_scope(scope)
+    }
+
+    fn apply(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        self.apply_steps(steps)
+    }
+
+    fn host_prefixes(&mut self) -> std::result::Result<Vec<HostPrefix>, KernelError> {
+        facts::host_prefixes(&mut self.route)
+            .map_err(|refusal| refusal.of("list the host's addresses and routes"))
+    }
+
+    fn port_holder(
+        &mut self,
+        protocol: Protocol,
+        address: IpAddr,
+        ports: PortRange,
+    ) -> std::result::Result<Option<PortHolder>, KernelError> {
+        firewall::port_holder(protocol, address, ports)
+    }
+
+    fn link_facts(
+        &mut self,
+        pairs: &[(IfName, Name, IfName)],
+    ) -> std::result::Result<Vec<Option<LinkFacts>>, KernelError> {
+        facts::link_facts(&mut self.route, pairs)
+            .map_err(|refusal| refusal.of("look up the interface numbers"))
+    }
+
+    fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
+        facts::bridge_ports(&mut self.route, bridge)
+            .map_err(|refusal| refusal.of(format!("list the ports of bridge {bridge}")))
+    }
+}

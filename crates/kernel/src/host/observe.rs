@@ -1,0 +1,173 @@
+//! What is there of a scope, asked for by name and in batches: never a dump of the whole host.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use linkspan_model::{IfName, Mac, Name};
+use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Peer, Port, Route, Scope, State};
+
+use super::{Host, Sandbox, find_links};
+use crate::error::{Refusal, Result};
+use crate::netlink::Socket;
+use crate::netns::{self, Pin};
+use crate::rtnl::address::{self, Address};
+use crate::rtnl::link::{self, Link};
+use crate::rtnl::route;
+use crate::sysctl;
+
+/// What a port's bridge is called if it is plugged into none: no bridge has this name.
+const UNPLUGGED: &str = "-";
+
+impl Host {
+    pub(super) fn observe_scope(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
+        let mut state = State::default();
+        for key in &scope.sysctls {
+            if let Some(value) =
+                sysctl::read(key).map_err(|refusal| refusal.of(format!("read sysctl {key}")))?
+            {
+                state.sysctls.insert(key.clone(), value);
+            }
+        }
+        let devices = self.host_devices(scope)?;
+        self.observe_bridges(scope, &devices, &mut state)
+            .map_err(|refusal| refusal.of("look at the host's bridges"))?;
+        self.observe_namespaces(scope, &mut state)
+            .map_err(|refusal| refusal.of("look at the pinned network namespaces"))?;
+        self.observe_ports(scope, &devices, &mut state)
+            .map_err(|refusal| refusal.of("look at the veth pairs"))?;
+        state.firewall = self.firewall()?.observe(&scope.elements)?;
+        Ok(state)
+    }
+
+    /// The bridges and host sides of `scope` that are there.
+    fn host_devices(&mut self, scope: &Scope) -> std::result::Result<BTreeMap<IfName, Link>, KernelError> {
+        let bridges = scope.bridges.iter().map(|name| (name, "bridge"));
+        let ports = scope.ports.keys().map(|name| (name, "veth"));
+        let wanted: Vec<(&IfName, &str)> = bridges.chain(ports).collect();
+        let found = find_links(&mut self.route, wanted.iter().map(|(name, _)| link::get(name)).collect())
+            .map_err(|refusal| refusal.of("look at the host's devices"))?;
+        let mut devices = BTreeMap::new();
+        for ((name, kind), link) in wanted.into_iter().zip(found) {
+            let Some(link) = link else { continue };
+            if link.kind.as_deref() != Some(kind) {
+                return Err(foreign(name, kind, &link).of(format!("look at {kind} {name}")));
+            }
+            devices.insert(name.clone(), link);
+        }
+        Ok(devices)
+    }
+
+    fn observe_bridges(
+        &mut self,
+        scope: &Scope,
+        devices: &BTreeMap<IfName, Link>,
+        state: &mut State,
+    ) -> Result<()> {
+        for (name, link) in devices.iter().filter(|(name, _)| scope.bridges.contains(name)) {
+            let addresses = addresses(&mut self.route, link.index)?;
+            let bridge = Bridge { mac: mac(link), mtu: link.mtu, addresses };
+            state.bridges.insert(name.clone(), bridge);
+        }
+        Ok(())
+    }
+
+    /// Where a namespace came from cannot be seen later: all but the host's own count as new. A pin that pins
+    /// nothing is given as the path of itself, so that it is there to be deleted.
+    fn observe_namespaces(&mut self, scope: &Scope, state: &mut State) -> Result<()> {
+        for name in &scope.namespaces {
+            let origin = match Pin::look(name)? {
+                Pin::Absent => continue,
+                Pin::Stale => Origin::Path(netns::pin_path(name)),
+                Pin::Alive(namespace) if namespace.is(&self.home) => Origin::Host,
+                Pin::Alive(_) => {
+                    state.routes.extend(self.default_routes(name)?);
+                    Origin::New
+                }
+            };
+            state.namespaces.insert(name.clone(), origin);
+        }
+        Ok(())
+    }
+
+    fn default_routes(&mut self, name: &Name) -> Result<Vec<Route>> {
+        let Some(Sandbox { route: socket, .. }) = self.sandbox(name)? else { return Ok(Vec::new()) };
+        let answers = socket.dump(route::dump)?;
+        let routes = answers.iter().filter_map(|answer| route::Route::parse(&answer.body));
+        let defaults: Vec<_> = routes
+            .filter(|route| route.destination.is_none())
+            .filter_map(|route| Some((route.gateway?, route.index?)))
+            .collect();
+        let requests = defaults.iter().map(|(_, index)| link::get_by_index(*index)).collect();
+        let links = find_links(socket, requests)?;
+        let named = defaults.into_iter().zip(links).filter_map(|((via, _), link)| {
+            Some(Route { namespace: name.clone(), via, ifname: link?.name.parse().ok()? })
+        });
+        Ok(named.collect())
+    }
+
+    fn observe_ports(
+        &mut self,
+        scope: &Scope,
+        devices: &BTreeMap<IfName, Link>,
+        state: &mut State,
+    ) -> Result<()> {
+        let mut bridges: BTreeMap<u32, IfName> =
+            devices.iter().map(|(name, link)| (link.index, name.clone())).collect();
+        for (name, (namespace, ifname)) in &scope.ports {
+            let Some(link) = devices.get(name) else { continue };
+            let port = Port {
+                bridge: self.master(link, &mut bridges)?,
+                mtu: link.mtu,
+                isolated: link.isolated,
+                hairpin: link.hairpin,
+                peer: self.peer(link, namespace, ifname)?,
+            };
+            state.ports.insert(name.clone(), port);
+        }
+        Ok(())
+    }
+
+    /// The name of the bridge that a device is a port of, remembered in `known`.
+    fn master(&mut self, port: &Link, known: &mut BTreeMap<u32, IfName>) -> Result<IfName> {
+        let Some(index) = port.master else { return device_name(UNPLUGGED) };
+        if let Some(name) = known.get(&index) {
+            return Ok(name.clone());
+        }
+        let found = find_links(&mut self.route, vec![link::get_by_index(index)])?;
+        let name = device_name(found.iter().flatten().next().map_or(UNPLUGGED, |link| &link.name))?;
+        known.insert(index, name.clone());
+        Ok(name)
+    }
+
+    /// The other side of `host`, if it is where it was made and is called what it was called.
+    fn peer(&mut self, host: &Link, namespace: &Name, ifname: &IfName) -> Result<Option<Peer>> {
+        let Some(sandbox) = self.sandbox(namespace)? else { return Ok(None) };
+        let found = find_links(&mut sandbox.route, vec![link::get(ifname)])?.into_iter().flatten().next();
+        let ours = |link: &Link| host.peer == Some(link.index) && link.peer == Some(host.index);
+        let Some(link) = found.filter(ours) else { return Ok(None) };
+        let addresses = addresses(&mut sandbox.route, link.index)?;
+        let (namespace, ifname) = (namespace.clone(), ifname.clone());
+        Ok(Some(Peer { namespace, ifname, mac: mac(&link), addresses }))
+    }
+}
+
+/// The addresses of one device, without the link-local ones of IPv6.
+fn addresses(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpNet>> {
+    let answers = socket.dump(|| address::dump(index))?;
+    let found = answers.iter().filter_map(|answer| Address::parse(&answer.body));
+    Ok(found.filter(|address| address.index == index && !address.is_link_local()).map(|a| a.net).collect())
+}
+
+fn mac(link: &Link) -> Mac {
+    link.mac.unwrap_or(Mac::from_bytes([0; 6]))
+}
+
+fn device_name(name: &str) -> Result<IfName> {
+    name.parse().map_err(|_| Refusal::new(Failure::Other, format!("the kernel names a device '{name}'")))
+}
+
+fn foreign(name: &IfName, kind: &str, link: &Link) -> Refusal {
+    let found = link.kind.as_deref().unwrap_or("network card");
+    Refusal::new(Failure::Exists, format!("{name} exists and is no {kind} but a {found}"))
+        .hint(Failure::Exists, "remove or rename that device, or pick another name")
+}

@@ -1,0 +1,250 @@
+//! Network namespaces: handles, and pins in /run/netns that `ip netns` sees.
+
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use linkspan_model::Name;
+use linkspan_plan::Failure;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statfs::{FsType, fstatfs};
+
+use crate::error::{Refusal, Result};
+
+/// Where pins stand, as for iproute2.
+const PINS: &str = "/run/netns";
+/// The namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// The file system of namespaces (linux/magic.h).
+const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
+/// `_IO(0xb7, 0x3)`: which kind of namespace a file stands for (linux/nsfs.h).
+const NS_GET_NSTYPE: u32 = 0xb703;
+
+/// The file that pins a namespace under `name`.
+pub fn pin_path(name: &Name) -> PathBuf {
+    Path::new(PINS).join(name.as_str())
+}
+
+/// Whether a network namespace is pinned under `name`.
+pub fn is_alive(name: &Name) -> bool {
+    Namespace::open(&pin_path(name)).is_ok()
+}
+
+/// A network namespace, kept alive by an open file.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+    identity: (u64, u64),
+}
+
+impl Namespace {
+    /// Opens the network namespace that the file `path` stands for: a pin or /proc/PID/ns/net.
+    ///
+    /// # Errors
+    /// ENOENT if there is no such file, EINVAL if it is something else.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC || kind(file.as_fd())? != libc::CLONE_NEWNET {
+            return Err(Errno::EINVAL.into());
+        }
+        let identity = identity(&file.metadata()?);
+        Ok(Self { file, identity })
+    }
+
+    /// The calling thread's.
+    ///
+    /// # Errors
+    /// If /proc is not there.
+    pub fn own() -> io::Result<Self> {
+        Self::open(Path::new(OWN))
+    }
+
+    /// The one that a process is in.
+    ///
+    /// # Errors
+    /// ENOENT if there is no such process.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        Self::open(Path::new(&format!("/proc/{pid}/ns/net")))
+    }
+
+    /// Moves the calling thread into it.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN.
+    pub fn enter(&self) -> nix::Result<()> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+    }
+
+    /// Whether it is the same namespace as `other`.
+    pub fn is(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
+    /// Whether `path` stands for it now.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == self.identity)
+    }
+
+    /// Does `work` with the calling thread inside, which then goes back to `home`, where it came from.
+    pub(crate) fn within<T>(&self, home: &Self, work: impl FnOnce() -> T) -> Result<T> {
+        self.enter().map_err(|errno| Refusal::from(errno).at("enter the namespace"))?;
+        let _back = Back(home);
+        Ok(work())
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Returns the thread to a namespace at the end of its scope.
+struct Back<'a>(&'a Namespace);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        if self.0.enter().is_err() {
+            // Everything from here on would change the wrong namespace; the journal takes care of an abrupt end.
+            std::process::abort();
+        }
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+#[allow(unsafe_code)]
+fn kind(file: BorrowedFd<'_>) -> nix::Result<i32> {
+    // SAFETY: this request takes no argument and only reads the open file.
+    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) })
+}
+
+/// What is found under the name of a pin.
+pub(crate) enum Pin {
+    /// Nothing.
+    Absent,
+    /// A file that stands for no network namespace: left by a pinning or unpinning that was cut short.
+    Stale,
+    /// A namespace.
+    Alive(Namespace),
+}
+
+impl Pin {
+    /// Looks at the pin `name`.
+    pub(crate) fn look(name: &Name) -> Result<Self> {
+        match Namespace::open(&pin_path(name)) {
+            Ok(namespace) => Ok(Self::Alive(namespace)),
+            Err(error) => match errno(&error) {
+                Errno::ENOENT => Ok(Self::Absent),
+                Errno::EINVAL => Ok(Self::Stale),
+                errno => Err(Refusal::from(errno).at(pin_path(name).display())),
+            },
+        }
+    }
+}
+
+/// Pins a new namespace under `name` and does `work` inside it before the thread comes back to `home`.
+pub(crate) fn create<T>(name: &Name, home: &Namespace, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let file = PinFile::create(name)?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Refusal::from(errno).at("unshare"))?;
+    let _back = Back(home);
+    file.bind(Path::new(OWN))?;
+    let done = work();
+    if done.is_err() {
+        _ = unpin(name);
+    }
+    done
+}
+
+/// Pins the namespace that `source` stands for under `name`.
+pub(crate) fn pin(name: &Name, source: &Path) -> Result<()> {
+    Namespace::open(source).map_err(|error| match errno(&error) {
+        Errno::EINVAL => {
+            Refusal::new(Failure::Other, format!("{} stands for no network namespace", source.display()))
+        }
+        errno => Refusal::from(errno).at(source.display()),
+    })?;
+    PinFile::create(name)?.bind(source)
+}
+
+/// Pins the calling thread's namespace under `name`.
+pub(crate) fn pin_own(name: &Name) -> Result<()> {
+    pin(name, Path::new(OWN))
+}
+
+/// Removes the pin `name`, whole or half made. None there is no error.
+pub(crate) fn unpin(name: &Name) -> Result<()> {
+    let path = pin_path(name);
+    match umount2(&path, MntFlags::MNT_DETACH) {
+        // EINVAL: it is no mount.
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+        Err(errno) => return Err(Refusal::from(errno).at(format!("umount {}", path.display()))),
+    }
+    match fs::remove_file(&path).map_err(|error| errno(&error)) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(Refusal::from(errno).at(format!("unlink {}", path.display()))),
+    }
+}
+
+/// A file made to mount a namespace on.
+struct PinFile(PathBuf);
+
+impl PinFile {
+    fn create(name: &Name) -> Result<Self> {
+        share_pins().map_err(|errno| Refusal::from(errno).at(format!("make {PINS} a shared mount")))?;
+        let path = pin_path(name);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path);
+        made.map_err(|error| {
+            let hint = format!(
+                "pick another name; or, to use the namespace that is there, --netns {}",
+                path.display()
+            );
+            Refusal::from(errno(&error)).at(path.display()).hint(Failure::Exists, hint)
+        })?;
+        Ok(Self(path))
+    }
+
+    fn bind(self, source: &Path) -> Result<()> {
+        bind(source, &self.0, MsFlags::MS_BIND).map_err(|errno| {
+            _ = fs::remove_file(&self.0);
+            Refusal::from(errno).at(format!("mount on {}", self.0.display()))
+        })
+    }
+}
+
+/// Makes the directory of pins a shared mount, as `ip netns add` does: so a pin made or removed in one mount
+/// namespace is made or removed in all.
+fn share_pins() -> nix::Result<()> {
+    if share().is_ok() {
+        return Ok(());
+    }
+    fs::create_dir_all(PINS).map_err(|error| errno(&error))?;
+    let directory = File::open(PINS).map_err(|error| errno(&error))?;
+    // Two that mount at once would each cover what the other has pinned in between.
+    let _lock = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+    share().or_else(|_| {
+        bind(Path::new(PINS), Path::new(PINS), MsFlags::MS_BIND | MsFlags::MS_REC)?;
+        share()
+    })
+}
+
+/// Fails unless the directory of pins is a mount. That it is shared already makes no difference.
+fn share() -> nix::Result<()> {
+    mount(None::<&CStr>, PINS, None::<&CStr>, MsFlags::MS_SHARED, None::<&CStr>)
+}
+
+fn bind(source: &Path, target: &Path, flags: MsFlags) -> nix::Result<()> {
+    mount(Some(source), target, None::<&CStr>, flags, None::<&CStr>)
+}
+
+pub(crate) fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

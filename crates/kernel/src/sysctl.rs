@@ -1,0 +1,42 @@
+//! Sysctls, as files below /proc/sys. A path below net means the network namespace of the calling thread.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::{Refusal, Result};
+use crate::netns::errno;
+
+fn path(key: &str) -> PathBuf {
+    Path::new("/proc/sys").join(key)
+}
+
+/// The value of `key`, as `net/ipv4/ip_forward`; none if the kernel has no such key.
+pub(crate) fn read(key: &str) -> Result<Option<String>> {
+    match fs::read_to_string(path(key)).map_err(|error| errno(&error)) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Refusal::from(errno).at(path(key).display())),
+    }
+}
+
+/// Sets `key`.
+pub(crate) fn write(key: &str, value: &str) -> Result<()> {
+    put(key, value).map_err(|errno| Refusal::from(errno).at(path(key).display()))
+}
+
+/// Sets `key` if the kernel has it: IPv6 may be off, and a device with an MTU below 1280 has none.
+pub(crate) fn write_if_there(key: &str, value: &str) -> Result<()> {
+    match put(key, value) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(Refusal::from(errno).at(path(key).display())),
+    }
+}
+
+// Not fs::write: with O_CREAT a missing key is EACCES.
+fn put(key: &str, value: &str) -> nix::Result<()> {
+    let file = OpenOptions::new().write(true).open(path(key));
+    file.and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| errno(&error))
+}
