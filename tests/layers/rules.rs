@@ -241,9 +241,9 @@ pub const BANS: &[Ban] = &[
     Ban {
         within: LIBRARIES,
         except: &[],
-        what: &[Code("process::exit"), Code("std::process::abort")],
+        what: &[Code("process::exit")],
         in_tests: false,
-        why: "only a frontend ends the process; a library returns an error",
+        why: "only a frontend decides the exit status; a library returns an error",
     },
 ];
 
