@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name};
-use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Port, Route, Step};
+use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
 use nix::errno::Errno;
 
 use super::{Host, Sandbox, find_link, live_link, send_tolerant};
@@ -35,7 +35,7 @@ impl Host {
                 self.closes_slowly |= group.iter().any(deletes_in_firewall);
                 self.firewall()?.apply(group)
             }
-            Step::CreatePort(name, port) => self.create_port(name, port, group),
+            Step::CreatePort(..) => self.create_ports(group),
             step if doomed(step).is_some() => self.delete_links(group),
             step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
         }
@@ -110,7 +110,7 @@ impl Host {
         }
     }
 
-    fn add_route(&mut self, new: &Route) -> Result<()> {
+    pub(super) fn add_route(&mut self, new: &Route) -> Result<()> {
         let sandbox = self.live_sandbox(&new.namespace)?;
         let index = live_link(&mut sandbox.route, &new.ifname)?.index;
         sandbox.route.batch(vec![route::add_default(new.via, index)])?;
@@ -152,14 +152,15 @@ fn group_length(first: &Step, steps: &[Step]) -> usize {
     match first {
         step if is_firewall(step) => steps.iter().take_while(|step| is_firewall(step)).count(),
         step if doomed(step).is_some() => steps.iter().take_while(|step| doomed(step).is_some()).count(),
-        Step::CreatePort(_, port) => {
-            1 + steps.iter().skip(1).take_while(|step| route_through(port, step).is_some()).count()
+        Step::CreatePort(..) => {
+            steps.iter().take_while(|step| matches!(step, Step::CreatePort(..) | Step::AddRoute(_))).count()
         }
         _ => 1,
     }
 }
 
-const fn is_firewall(step: &Step) -> bool {
+/// Whether it belongs to the firewall: such steps in a row are one transaction.
+pub(crate) const fn is_firewall(step: &Step) -> bool {
     matches!(
         step,
         Step::CreateFirewall
@@ -179,17 +180,6 @@ const fn deletes_in_firewall(step: &Step) -> bool {
 const fn doomed(step: &Step) -> Option<&IfName> {
     match step {
         Step::DeletePort(name) | Step::DeleteBridge(name) => Some(name),
-        _ => None,
-    }
-}
-
-/// The route that a step adds through the inner side of `port`.
-pub(super) fn route_through<'a>(port: &Port, step: &'a Step) -> Option<&'a Route> {
-    let peer = port.peer.as_ref()?;
-    match step {
-        Step::AddRoute(route) if route.namespace == peer.namespace && route.ifname == peer.ifname => {
-            Some(route)
-        }
         _ => None,
     }
 }

@@ -5,6 +5,8 @@ mod facts;
 mod observe;
 mod port;
 
+pub(crate) use apply::is_firewall;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;

@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use linkspan_model::IfName;
-use linkspan_plan::{Failure, KernelError, Peer, Port, Step};
+use linkspan_plan::{Failure, KernelError, Peer, Port, Route, Step};
 
-use super::apply::{Batch, IPV6_MINIMUM_MTU, route_through};
+use super::apply::{Batch, IPV6_MINIMUM_MTU};
 use super::{Host, find_links, live_link};
 use crate::error::{Refusal, Result};
 use crate::netlink::Socket;
@@ -20,41 +20,64 @@ const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_micros(100);
 
 impl Host {
-    /// Makes the pair of `steps[0]`, with the routes that follow it.
-    pub(super) fn create_port(
-        &mut self,
-        name: &IfName,
-        port: &Port,
-        steps: &[Step],
-    ) -> std::result::Result<(), KernelError> {
-        let (create, routes) = (&steps[0], &steps[1..]);
-        let peer = port
-            .peer
-            .as_ref()
-            .ok_or_else(|| Refusal::new(Failure::Other, "it says nothing of the side inside").of(create))?;
-        let pair = self.create_pair(name, port, peer).map_err(|refusal| refusal.of(create))?;
-        self.set_ipv6(peer).map_err(|refusal| refusal.of(create))?;
-
-        let inside = self.live_sandbox(&peer.namespace).map_err(|refusal| refusal.of(create))?;
-        let mut batch = Batch::new();
-        let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
-        batch.push(create, link::prepare_peer(pair.inside, has_ipv6));
-        for net in &peer.addresses {
-            batch.push(create, address::add(pair.inside, *net));
-        }
-        if has_ipv6 {
-            batch.push(create, address::add_link_local(pair.inside, peer.mac));
-        }
-        batch.push(create, link::up(pair.inside));
-        for step in routes {
-            if let Some(new) = route_through(port, step) {
-                batch.push(step, route::add_default(new.via, pair.inside));
+    /// Makes the pairs of `steps`, each with its routes, and then the other routes.
+    pub(super) fn create_ports(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        let (mut routes, mut ports) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::AddRoute(route) => routes.push((step, route)),
+                Step::CreatePort(name, port) => ports.push((step, name, port)),
+                _ => {}
             }
         }
-        batch.send(&mut inside.route)?;
+        for (step, name, port) in ports {
+            let peer = port.peer.as_ref();
+            let peer = peer.ok_or_else(|| Refusal::new(Failure::Other, "it has no side inside").of(step))?;
+            let (through, others) = routes
+                .into_iter()
+                .partition(|(_, route)| route.namespace == peer.namespace && route.ifname == peer.ifname);
+            routes = others;
+            let pair = self.create_pair(name, port, peer).map_err(|refusal| refusal.of(step))?;
+            self.configure_inside(step, pair, peer, through)?;
+            self.make_known(pair, peer).map_err(|refusal| refusal.of(step))?;
+        }
+        for (step, route) in routes {
+            self.add_route(route).map_err(|refusal| refusal.of(step))?;
+        }
+        Ok(())
+    }
 
-        settle(&mut self.route, pair).map_err(|refusal| refusal.of(create))?;
-        self.announce(pair, peer).map_err(|refusal| refusal.of(create))
+    fn configure_inside(
+        &mut self,
+        step: &Step,
+        pair: Pair,
+        peer: &Peer,
+        routes: Vec<(&Step, &Route)>,
+    ) -> std::result::Result<(), KernelError> {
+        self.set_ipv6(peer).map_err(|refusal| refusal.of(step))?;
+        let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
+        let mut batch = Batch::new();
+        batch.push(step, link::prepare_peer(pair.inside, has_ipv6));
+        for net in &peer.addresses {
+            batch.push(step, address::add(pair.inside, *net));
+        }
+        if has_ipv6 {
+            batch.push(step, address::add_link_local(pair.inside, peer.mac));
+        }
+        batch.push(step, link::up(pair.inside));
+        for (step, route) in routes {
+            batch.push(step, route::add_default(route.via, pair.inside));
+        }
+        let inside = self.live_sandbox(&peer.namespace).map_err(|refusal| refusal.of(step))?;
+        batch.send(&mut inside.route)
+    }
+
+    /// Lets packets pass, and tells the network's other sandboxes, who may remember another MAC for its addresses.
+    fn make_known(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
+        settle(&mut self.route, pair)?;
+        let sandbox = self.live_sandbox(&peer.namespace)?;
+        sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
+        Ok(())
     }
 
     fn create_pair(&mut self, name: &IfName, port: &Port, peer: &Peer) -> Result<Pair> {
@@ -102,13 +125,6 @@ impl Host {
                 sysctl::write_if_there(&format!("{conf}/disable_ipv6"), "1")
             }
         })?
-    }
-
-    /// Tells the network's other sandboxes, who may remember another MAC for these addresses.
-    fn announce(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
-        let sandbox = self.live_sandbox(&peer.namespace)?;
-        sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
-        Ok(())
     }
 }
 

@@ -1,0 +1,374 @@
+//! A host's kernel in memory, for tests of what stands on the real one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
+use linkspan_plan::{
+    Elements, Failure, HostPrefix, Kernel, KernelError, LinkFacts, Namespace, Port, PortHolder, Route, Scope,
+    State, Step,
+};
+
+use crate::error::{Refusal, Result};
+use crate::host::is_firewall;
+
+/// A kernel whose steps mean what [`State::apply`] says, and which is as strict as the real one: making what
+/// is there is refused, as is using what is not; deleting what is gone is not.
+#[derive(Clone, Default, Debug)]
+pub struct Fake {
+    /// What is in it.
+    pub state: State,
+    /// Every step that was made, in order.
+    pub made: Vec<Step>,
+    /// What goes wrong, and when.
+    pub fault: Option<Fault>,
+    /// What the host uses beside Linkspan.
+    pub prefixes: Vec<HostPrefix>,
+    /// Addresses that the host has beside 127.0.0.0/8, ::1 and those of the bridges.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Who listens on the host.
+    pub listeners: Vec<Listener>,
+    /// Devices that are not ours, with their kind as `dummy`.
+    pub devices: BTreeMap<IfName, String>,
+}
+
+/// When the fake kernel fails, counted in steps that it was asked to make from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// This step is refused; those after it work.
+    Refuse(usize),
+    /// The process dies before this step: it and everything after it fails. The state stays as it is; who comes
+    /// after the dead process finds it by clearing the fault.
+    Die(usize),
+}
+
+/// A process that listens on the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address and port; an unspecified address stands for all of its family.
+    pub at: SocketAddr,
+    /// The process, as `name (pid 1234)`.
+    pub process: Option<String>,
+}
+
+impl Kernel for Fake {
+    fn observe(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
+        self.alive()?;
+        for name in scope.bridges.iter().chain(scope.ports.keys()) {
+            self.free(name).map_err(|refusal| refusal.of(format!("look at {name}")))?;
+        }
+        let state = &self.state;
+        Ok(State {
+            sysctls: select(&state.sysctls, |key| scope.sysctls.contains(key)),
+            bridges: select(&state.bridges, |name| scope.bridges.contains(name)),
+            namespaces: select(&state.namespaces, |name| scope.namespaces.contains(name))
+                .into_iter()
+                .map(|(name, origin)| (name, seen(&origin)))
+                .collect(),
+            ports: self.seen_ports(scope),
+            routes: state
+                .routes
+                .iter()
+                .filter(|r| scope.namespaces.contains(&r.namespace))
+                .cloned()
+                .collect(),
+            firewall: state.firewall.as_ref().map(|elements| match &scope.elements {
+                Elements::These(these) => elements.intersection(these).cloned().collect(),
+                Elements::All => elements.clone(),
+            }),
+        })
+    }
+
+    fn apply(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        for group in steps.chunk_by(|a, b| is_firewall(a) && is_firewall(b)) {
+            let before = (self.state.firewall.clone(), self.made.len());
+            let done = group.iter().try_for_each(|step| self.make(step));
+            if done.is_err() && group.iter().all(is_firewall) {
+                // One transaction.
+                self.state.firewall = before.0;
+                self.made.truncate(before.1);
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    fn host_prefixes(&mut self) -> std::result::Result<Vec<HostPrefix>, KernelError> {
+        self.alive()?;
+        let of_bridge = |(name, bridge): (&IfName, &linkspan_plan::Bridge)| {
+            let prefixes = bridge.addresses.iter().map(ipnet::IpNet::trunc);
+            let device = name.to_string();
+            prefixes.map(move |prefix| HostPrefix { prefix, device: device.clone() }).collect::<Vec<_>>()
+        };
+        let ours = self.state.bridges.iter().flat_map(of_bridge);
+        Ok(self.prefixes.iter().cloned().chain(ours).collect())
+    }
+
+    fn port_holder(
+        &mut self,
+        protocol: Protocol,
+        address: IpAddr,
+        ports: PortRange,
+    ) -> std::result::Result<Option<PortHolder>, KernelError> {
+        self.alive()?;
+        if !self.has_address(address) {
+            let cause = format!("no device of this host has the address {address}");
+            return Err(Refusal::new(Failure::NotFound, cause).of(format!("listen on {address}")));
+        }
+        let found = self.listeners.iter().find(|listener| {
+            listener.protocol == protocol
+                && (ports.first..=ports.last).contains(&listener.at.port())
+                && Family::of(listener.at.ip()) == Family::of(address)
+                && (listener.at.ip() == address
+                    || listener.at.ip().is_unspecified()
+                    || address.is_unspecified())
+        });
+        Ok(found.map(|found| PortHolder { port: found.at.port(), process: found.process.clone() }))
+    }
+
+    fn link_facts(
+        &mut self,
+        pairs: &[(IfName, Name, IfName)],
+    ) -> std::result::Result<Vec<Option<LinkFacts>>, KernelError> {
+        self.alive()?;
+        let names: Vec<&IfName> = self.state.ports.keys().collect();
+        let facts = |host: &IfName| {
+            let at = names.binary_search(&host).ok()?;
+            Some(LinkFacts { host_index: u32::try_from(at).ok()? + 10, sandbox_index: 2 })
+        };
+        Ok(pairs.iter().map(|(host, ..)| facts(host)).collect())
+    }
+
+    fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
+        self.alive()?;
+        let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
+        Ok(ports.map(|(name, _)| name.clone()).collect())
+    }
+}
+
+impl Fake {
+    fn make(&mut self, step: &Step) -> std::result::Result<(), KernelError> {
+        self.spend(step)?;
+        self.allow(step).map_err(|refusal| refusal.of(step))?;
+        self.state.apply(step);
+        self.made.push(step.clone());
+        Ok(())
+    }
+
+    /// Counts a step against the fault.
+    fn spend(&mut self, step: &Step) -> std::result::Result<(), KernelError> {
+        self.alive()?;
+        match self.fault {
+            Some(Fault::Refuse(0)) => {
+                self.fault = None;
+                Err(Refusal::new(Failure::Other, "EIO: the test wants it to fail").of(step))
+            }
+            Some(Fault::Refuse(left)) => {
+                self.fault = Some(Fault::Refuse(left - 1));
+                Ok(())
+            }
+            Some(Fault::Die(left)) => {
+                self.fault = Some(Fault::Die(left - 1));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn alive(&self) -> std::result::Result<(), KernelError> {
+        if self.fault == Some(Fault::Die(0)) {
+            return Err(Refusal::new(Failure::Other, "the process has died").of("go on"));
+        }
+        Ok(())
+    }
+
+    fn seen_ports(&self, scope: &Scope) -> BTreeMap<IfName, Port> {
+        let mut ports = select(&self.state.ports, |name| scope.ports.contains_key(name));
+        for (name, port) in &mut ports {
+            port.peer.take_if(|peer| {
+                scope.ports.get(name) != Some(&(peer.namespace.clone(), peer.ifname.clone()))
+            });
+        }
+        ports
+    }
+
+    /// Whether the real kernel would let `step` happen.
+    fn allow(&self, step: &Step) -> Result<()> {
+        let state = &self.state;
+        match step {
+            Step::AddElement(element) => {
+                let elements = state.firewall.as_ref().ok_or_else(|| absent("the table"))?;
+                vacant(!elements.contains(element), "the element")
+            }
+            Step::CreateBridge(name, _) => {
+                self.free(name)?;
+                vacant(!state.bridges.contains_key(name), name)
+            }
+            Step::AddAddress(name, address) => {
+                let bridge = state.bridges.get(name).ok_or_else(|| absent(name))?;
+                vacant(!bridge.addresses.contains(address), address)
+            }
+            Step::CreateNamespace(name, origin) => {
+                if let Namespace::Pinned(other) = origin {
+                    state.namespaces.get(other).ok_or_else(|| absent(other))?;
+                }
+                vacant(!state.namespaces.contains_key(name), name)
+            }
+            Step::CreatePort(name, port) => self.allow_port(name, port),
+            Step::AddRoute(route) => self.allow_route(route),
+            _ => Ok(()),
+        }
+    }
+
+    fn allow_port(&self, name: &IfName, port: &Port) -> Result<()> {
+        self.free(name)?;
+        let state = &self.state;
+        vacant(!state.ports.contains_key(name), name)?;
+        state.bridges.get(&port.bridge).ok_or_else(|| absent(&port.bridge))?;
+        let peer = port.peer.as_ref().ok_or_else(|| absent("the side inside"))?;
+        state.namespaces.get(&peer.namespace).ok_or_else(|| absent(&peer.namespace))?;
+        vacant(!self.has_device(&peer.namespace, &peer.ifname), &peer.ifname)
+    }
+
+    /// One default route of a family and metric is all that the kernel takes.
+    fn allow_route(&self, new: &Route) -> Result<()> {
+        self.state.namespaces.get(&new.namespace).ok_or_else(|| absent(&new.namespace))?;
+        if !self.has_device(&new.namespace, &new.ifname) {
+            return Err(absent(&new.ifname));
+        }
+        let same =
+            |route: &Route| route.namespace == new.namespace && Family::of(route.via) == Family::of(new.via);
+        vacant(!self.state.routes.iter().any(same), "a default route")
+    }
+
+    fn has_device(&self, namespace: &Name, ifname: &IfName) -> bool {
+        let peers = self.state.ports.values().filter_map(|port| port.peer.as_ref());
+        peers.into_iter().any(|peer| (&peer.namespace, &peer.ifname) == (namespace, ifname))
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        let of_bridges = || self.state.bridges.values().flat_map(|bridge| &bridge.addresses);
+        address.is_unspecified()
+            || address.is_loopback()
+            || self.addresses.contains(&address)
+            || of_bridges().any(|net| net.addr() == address)
+    }
+
+    fn free(&self, name: &IfName) -> Result<()> {
+        match self.devices.get(name) {
+            None => Ok(()),
+            Some(kind) => {
+                Err(Refusal::new(Failure::Exists, format!("{name} exists and is not ours but a {kind}")))
+            }
+        }
+    }
+}
+
+fn select<K: Ord + Clone, V: Clone>(map: &BTreeMap<K, V>, wanted: impl Fn(&K) -> bool) -> BTreeMap<K, V> {
+    map.iter().filter(|(key, _)| wanted(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The real kernel does not tell either where a namespace came from.
+const fn seen(origin: &Namespace) -> Namespace {
+    match origin {
+        Namespace::Host => Namespace::Host,
+        Namespace::New | Namespace::Pinned(_) | Namespace::Path(_) => Namespace::New,
+    }
+}
+
+fn vacant(is_vacant: bool, what: impl std::fmt::Display) -> Result<()> {
+    if is_vacant { Ok(()) } else { Err(Refusal::new(Failure::Exists, format!("EEXIST: {what} exists"))) }
+}
+
+fn absent(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Failure::NotFound, format!("ENOENT: {what} does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use linkspan_plan::{Bridge, Element};
+
+    use super::*;
+
+    fn steps() -> Vec<Step> {
+        let bridge = Bridge { mac: "02:42:0a:00:00:01".parse().unwrap(), mtu: 1500, addresses: [].into() };
+        vec![
+            Step::CreateFirewall,
+            Step::AddElement(Element::Bridge("br0".parse().unwrap())),
+            Step::CreateBridge("br0".parse().unwrap(), bridge),
+            Step::CreateNamespace("box".parse().unwrap(), Namespace::Path("/proc/1/ns/net".into())),
+        ]
+    }
+
+    #[test]
+    fn steps_show_in_what_is_observed() {
+        let mut fake = Fake::default();
+        fake.apply(&steps()).unwrap();
+        let mut seen = fake.observe(&Scope::of([&fake.state])).unwrap();
+        let origin = seen.namespaces.insert("box".parse().unwrap(), Namespace::Path("/proc/1/ns/net".into()));
+        assert_eq!(origin, Some(Namespace::New));
+        assert_eq!((seen, fake.made.len()), (fake.state, 4));
+    }
+
+    #[test]
+    fn making_twice_is_refused_and_deleting_twice_is_not() {
+        for step in steps().into_iter().skip(1) {
+            let mut fake = Fake::default();
+            fake.apply(&steps()).unwrap();
+            assert_eq!(fake.apply(&[step]).unwrap_err().failure, Failure::Exists);
+        }
+        Fake::default().apply(&[Step::DeleteBridge("br0".parse().unwrap())]).unwrap();
+    }
+
+    #[test]
+    fn a_fault_comes_when_it_is_due() {
+        let mut fake = Fake { fault: Some(Fault::Refuse(2)), ..Fake::default() };
+        assert!(fake.apply(&steps()).unwrap_err().what.starts_with("create bridge br0"));
+        assert_eq!(fake.made.len(), 2);
+        fake.apply(&steps()[2..]).unwrap();
+
+        let mut fake = Fake { fault: Some(Fault::Die(2)), ..Fake::default() };
+        fake.apply(&steps()).unwrap_err();
+        fake.apply(&steps()[2..]).unwrap_err();
+        fake.observe(&Scope::default()).unwrap_err();
+        assert_eq!(fake.made.len(), 2);
+        fake.fault = None;
+        fake.apply(&steps()[2..]).unwrap();
+    }
+
+    #[test]
+    fn firewall_steps_in_a_row_hold_together_or_not_at_all() {
+        let mut fake = Fake { fault: Some(Fault::Refuse(1)), ..Fake::default() };
+        fake.apply(&steps()).unwrap_err();
+        assert_eq!((fake.state.firewall, fake.made), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_foreign_device_is_in_the_way() {
+        let mut fake = Fake::default();
+        fake.devices.insert("br0".parse().unwrap(), "dummy".to_owned());
+        let error = fake.apply(&steps()).unwrap_err();
+        assert_eq!(
+            (error.failure, error.cause.as_str()),
+            (Failure::Exists, "br0 exists and is not ours but a dummy")
+        );
+    }
+
+    #[test]
+    fn listeners_hold_ports() {
+        let at = "0.0.0.0:80".parse().unwrap();
+        let mut fake = Fake {
+            listeners: vec![Listener { protocol: Protocol::Tcp, at, process: None }],
+            ..Fake::default()
+        };
+        let mut ask = |address: &str, first, last| {
+            fake.port_holder(Protocol::Tcp, address.parse().unwrap(), PortRange { first, last })
+        };
+        assert_eq!(ask("127.0.0.1", 79, 81).unwrap().unwrap().port, 80);
+        assert_eq!(ask("0.0.0.0", 81, 82).unwrap(), None);
+        assert_eq!(ask("::", 80, 80).unwrap(), None);
+        assert_eq!(ask("192.0.2.1", 80, 80).unwrap_err().failure, Failure::NotFound);
+    }
+}
