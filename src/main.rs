@@ -1,1 +1,5 @@
-fn main() {}
+//! Linkspan: gives Linux network namespaces their network, and explains it.
+
+fn main() -> std::process::ExitCode {
+    linkspan_cli::main()
+}

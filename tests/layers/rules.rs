@@ -52,7 +52,13 @@ pub const LAYERS: &[Layer] = &[
         in_tests: &["linkspan-kernel"],
         why: "the engine reaches the kernel only through plan's trait, so that it is tested on a fake",
     },
-    Layer { package: "linkspan-cli", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
+    Layer {
+        package: "linkspan-cli",
+        may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel"],
+        in_tests: &[],
+        why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; \
+              the store is the engine's alone",
+    },
     Layer { package: "linkspan-cni", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-netavark", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-docker", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },

@@ -122,9 +122,10 @@ struct NetworkSettings {
     networks: BTreeMap<String, EndpointJson>,
 }
 
-#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a published port is reached.
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct PortBinding {
+pub struct PortBinding {
     host_ip: String,
     host_port: String,
 }
@@ -199,8 +200,19 @@ fn endpoint_json(endpoint: &Endpoint, facts: Option<linkspan_plan::LinkFacts>) -
     }
 }
 
+impl std::fmt::Display for PortBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let v6 = self.host_ip.contains(':');
+        if v6 {
+            write!(f, "[{}]:{}", self.host_ip, self.host_port)
+        } else {
+            write!(f, "{}:{}", self.host_ip, self.host_port)
+        }
+    }
+}
+
 /// Each published sandbox port with where it is reached.
-fn ports(view: &SandboxView) -> BTreeMap<String, Vec<PortBinding>> {
+pub fn ports(view: &SandboxView) -> BTreeMap<String, Vec<PortBinding>> {
     let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
     for published in published(view) {
         for (host, target) in published.pairs() {

@@ -9,7 +9,6 @@ use comfy_table::{ContentArrangement, Table, presets};
 use linkspan_engine::Error;
 use linkspan_model::Invalid;
 use linkspan_plan::KernelError;
-use linkspan_store::StoreError;
 use serde::Serialize;
 
 const FAILED: u8 = 1;
@@ -73,12 +72,6 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self { what: error.to_string(), causes: error.causes(), hint: error.hint(), code: FAILED }
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Error::from(error).into()
     }
 }
 

@@ -15,7 +15,8 @@ mod sandboxes;
 mod view;
 mod wires;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use linkspan_model::Id;
@@ -29,6 +30,8 @@ pub use recover::Repair;
 pub use sandboxes::SandboxRequest;
 pub use view::{NetworkView, SandboxView};
 
+/// Which boot this is; rows of another one are gone.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How long a command waits for another that works on the same object.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,6 +74,16 @@ pub struct Engine<K> {
 }
 
 impl<K: Kernel> Engine<K> {
+    /// An engine over `kernel` that remembers in the directory `state`.
+    ///
+    /// # Errors
+    /// If the store cannot be opened, or the boot not be told.
+    pub fn open(kernel: K, state: &Path, paths: Paths) -> Result<Self, Error> {
+        let boot = fs::read_to_string(BOOT_ID).map_err(Error::file("read", Path::new(BOOT_ID)))?;
+        let store = Store::open(state, boot.trim())?;
+        Ok(Self::new(kernel, store, paths))
+    }
+
     /// An engine over `kernel` that remembers in `store`.
     pub fn new(kernel: K, store: Store, paths: Paths) -> Self {
         Self { kernel, store, files: Files::new(paths), tell: Box::new(|_| {}) }

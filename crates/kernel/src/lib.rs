@@ -6,13 +6,19 @@ pub mod firewall;
 pub mod isolation;
 pub mod netlink;
 pub mod netns;
+pub mod privilege;
+pub mod process;
+
+pub mod tables;
 
 mod child;
 mod error;
 mod host;
 mod reaper;
 mod rtnl;
+mod setup;
 mod sysctl;
 
 pub use fake::Fake;
 pub use host::Host;
+pub use process::Failed;

@@ -6,11 +6,10 @@ mod process;
 mod repair;
 mod sandbox;
 
-use std::process::ExitCode;
-
 use crate::Outcome;
 use crate::args::{Args, Command, NetworkCommand, SandboxCommand};
 use crate::context::{engine, engine_to_change};
+use crate::demo::demo;
 
 /// Carries out a command.
 pub fn run(args: Args) -> Outcome {
@@ -42,7 +41,7 @@ pub fn run(args: Args) -> Outcome {
         Command::Run(request) => process::run(engine_to_change(global)?, request),
         Command::Port { sandbox } => sandbox::ports(engine(global)?, &sandbox, global.format),
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
-        Command::Demo => Ok(ExitCode::SUCCESS),
+        Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),
         Command::Man { dir } => page::manual(dir.as_deref()),
         Command::Version => page::version(),

@@ -135,6 +135,9 @@ impl Socket {
     /// # Errors
     /// If the batch as a whole could not be sent or its answers not read.
     pub fn attempt(&mut self, messages: Vec<Message>) -> Result<(Vec<Answer>, Vec<Error>), Error> {
+        if messages.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let first = self.sequence.wrapping_add(1);
         let count = messages.len();
         let bytes = messages

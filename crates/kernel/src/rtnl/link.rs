@@ -192,6 +192,13 @@ pub(crate) fn get_by_index(index: u32) -> Message {
     message
 }
 
+/// Asks for every device.
+pub(crate) fn dump() -> Message {
+    let mut message = Message::new(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg(0, false));
+    message.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    message
+}
+
 /// Asks for the ports of a bridge.
 pub(crate) fn dump_ports(bridge: u32) -> Message {
     let mut message = Message::new(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg(0, false));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 pub(crate) mod address;
 pub(crate) mod link;
+pub(crate) mod neighbour;
 pub(crate) mod route;
 
 /// For dumps: every object, or every one that the header and attributes of the request select.
