@@ -96,6 +96,9 @@ impl Image {
     /// Becomes the program. Returns only if that fails.
     #[allow(unsafe_code)]
     pub(crate) fn exec(&self) -> Errno {
+        // Rust's runtime ignores SIGPIPE, which programs do not expect to inherit.
+        // SAFETY: the default action is no handler.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         // SAFETY: both arrays end with a null pointer and the strings that they point to live in `self`.
         unsafe { libc::execvpe(self.program, self.argv.as_ptr(), self.envp.as_ptr()) };
         Errno::last()

@@ -1,24 +1,22 @@
 //! A program as root in namespaces of its own, made without privileges and gone without a trace.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::libc;
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
-use nix::sys::stat::Mode;
 use nix::sys::wait::wait;
-use nix::unistd::{dup2_stderr, dup2_stdout, getegid, geteuid, mkdir, symlinkat, write};
+use nix::unistd::{dup2_stderr, dup2_stdout, getegid, geteuid};
 
 use crate::child::{self, Image, Report, c_string};
 use crate::rtnl::link;
+use crate::setup::{self, Call, LOCKED};
 
 /// User, mount, network and process namespaces: with the last, nothing started inside outlives the program.
 const NAMESPACES: libc::c_int =
@@ -60,36 +58,39 @@ fn run(
 ) -> io::Result<i32> {
     let argv: Vec<OsString> = [program.into()].into_iter().chain(args.iter().cloned()).collect();
     let image = Image::new(&argv, env)?;
-    let steps = steps()?;
+    let calls = calls()?;
     let report = Report::open()?;
-    let Some(pid) = child::fork(NAMESPACES)? else { first_process(&steps, &image, &report, output) };
+    let pid = child::fork(NAMESPACES).map_err(|errno| refused("make user and network namespaces", errno))?;
+    let Some(pid) = pid else { first_process(&calls, &image, &report, output) };
     let failed = report.read();
     let code = child::wait(pid)?;
     match failed {
         None => Ok(code),
         Some((at, errno)) => {
-            let what = steps.get(at).map_or_else(|| format!("run {}", program.display()), Step::to_string);
-            Err(io::Error::new(io::Error::from(errno).kind(), format!("cannot {what}: {}", errno.desc())))
+            let what = calls.get(at).map_or_else(|| format!("run {}", program.display()), Call::to_string);
+            Err(refused(&what, errno))
         }
     }
 }
 
+fn refused(what: &str, errno: Errno) -> io::Error {
+    io::Error::new(io::Error::from(errno).kind(), format!("cannot {what}: {}", errno.desc()))
+}
+
 /// The first process of the new namespaces: prepares them, starts the program, adopts orphans.
-fn first_process(steps: &[Step], image: &Image, report: &Report, output: Option<BorrowedFd<'_>>) -> ! {
+fn first_process(calls: &[Call], image: &Image, report: &Report, output: Option<BorrowedFd<'_>>) -> ! {
     let prepared = die_with_caller(report)
         .and_then(|()| output.map_or(Ok(()), |fd| dup2_stdout(fd).and_then(|()| dup2_stderr(fd))));
     if let Err(errno) = prepared {
         report.fail(0, errno);
     }
-    for (index, step) in steps.iter().enumerate() {
-        if let Err(errno) = step.perform() {
-            report.fail(index, errno);
-        }
+    if let Err((at, errno)) = setup::make(calls) {
+        report.fail(at, errno);
     }
     let program = match child::fork(0) {
         Ok(Some(pid)) => pid,
-        Ok(None) => report.fail(steps.len(), image.exec()),
-        Err(errno) => report.fail(steps.len(), errno),
+        Ok(None) => report.fail(calls.len(), image.exec()),
+        Err(errno) => report.fail(calls.len(), errno),
     };
     child::close(report.writer());
     loop {
@@ -114,102 +115,41 @@ fn die_with_caller(report: &Report) -> nix::Result<()> {
     Ok(())
 }
 
-/// One call that prepares the namespaces.
-enum Step {
-    Write {
-        path: &'static CStr,
-        text: String,
-    },
-    Mount {
-        source: &'static CStr,
-        target: CString,
-        kind: Option<&'static CStr>,
-        flags: MsFlags,
-        needed: bool,
-    },
-    Directory(&'static CStr),
-    Link {
-        path: CString,
-        target: CString,
-    },
-    Loopback(Vec<u8>),
-}
-
-fn steps() -> io::Result<Vec<Step>> {
+fn calls() -> io::Result<Vec<Call>> {
     let none = MsFlags::empty();
-    let locked = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let mount = |source, target: &CStr, kind, flags, needed| Step::Mount {
-        source,
-        target: target.to_owned(),
-        kind,
-        flags,
-        needed,
-    };
-    let mut steps = vec![
+    let mut calls = vec![
         // Without this, a process without privileges may not write gid_map.
-        Step::Write { path: c"/proc/self/setgroups", text: "deny".to_owned() },
-        Step::Write { path: c"/proc/self/uid_map", text: format!("0 {} 1", geteuid()) },
-        Step::Write { path: c"/proc/self/gid_map", text: format!("0 {} 1", getegid()) },
-        mount(c"none", c"/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, true),
-        mount(c"proc", c"/proc", Some(c"proc"), locked, false),
-        mount(c"sysfs", c"/sys", Some(c"sysfs"), locked, false),
-        mount(c"tmpfs", c"/run", Some(c"tmpfs"), none, true),
-        Step::Directory(c"/run/etc.host"),
-        mount(c"/etc", c"/run/etc.host", None, MsFlags::MS_BIND | MsFlags::MS_REC, true),
-        mount(c"tmpfs", c"/etc", Some(c"tmpfs"), none, true),
+        Call::Write { path: c"/proc/self/setgroups", text: "deny".to_owned() },
+        Call::Write { path: c"/proc/self/uid_map", text: format!("0 {} 1", geteuid()) },
+        Call::Write { path: c"/proc/self/gid_map", text: format!("0 {} 1", getegid()) },
+        Call::mount(c"none", c"/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE),
+        // Where a container hides parts of it, the old one stays, which shows more processes than ours.
+        Call::Mount {
+            source: c"proc".to_owned(),
+            target: c"/proc".to_owned(),
+            kind: Some(c"proc"),
+            flags: LOCKED,
+            needed: false,
+        },
+        Call::Sys(LOCKED),
+        Call::mount(c"tmpfs", c"/run", Some(c"tmpfs"), none),
+        Call::Directory(c"/run/etc.host"),
+        Call::mount(c"/etc", c"/run/etc.host", None, MsFlags::MS_BIND | MsFlags::MS_REC),
+        Call::mount(c"tmpfs", c"/etc", Some(c"tmpfs"), none),
     ];
     for entry in fs::read_dir("/etc")? {
-        steps.push(etc_link(&entry?)?);
+        calls.push(etc_link(&entry?)?);
     }
-    steps.push(Step::Loopback(link::up_by_name("lo").finish(1, 0)));
-    Ok(steps)
+    calls.push(Call::Route(link::up_by_name("lo").finish(1, 0)));
+    Ok(calls)
 }
 
 /// What stands in the new /etc for an entry of the old.
-fn etc_link(entry: &fs::DirEntry) -> io::Result<Step> {
+fn etc_link(entry: &fs::DirEntry) -> io::Result<Call> {
     let target = match entry.file_type()?.is_symlink() {
         true => fs::read_link(entry.path())?,
         false => PathBuf::from(OLD_ETC).join(entry.file_name()),
     };
-    Ok(Step::Link { path: c_string(entry.path())?, target: c_string(target)? })
-}
-
-impl Step {
-    fn perform(&self) -> nix::Result<()> {
-        match self {
-            Self::Write { path, text } => {
-                let file = open(*path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-                write(&file, text.as_bytes()).map(drop)
-            }
-            Self::Mount { source, target, kind, flags, needed } => {
-                let done = mount(Some(*source), target.as_c_str(), *kind, *flags, None::<&CStr>);
-                if *needed { done } else { Ok(()) }
-            }
-            Self::Directory(path) => mkdir(*path, Mode::from_bits_truncate(0o755)),
-            Self::Link { path, target } => {
-                symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, path.as_c_str())
-            }
-            Self::Loopback(request) => {
-                let route = socket(
-                    AddressFamily::Netlink,
-                    SockType::Raw,
-                    SockFlag::SOCK_CLOEXEC,
-                    SockProtocol::NetlinkRoute,
-                )?;
-                send(route.as_raw_fd(), request, MsgFlags::empty()).map(drop)
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Write { path, .. } => write!(f, "write {}", path.to_string_lossy()),
-            Self::Mount { target, .. } => write!(f, "mount on {}", target.to_string_lossy()),
-            Self::Directory(path) => write!(f, "make {}", path.to_string_lossy()),
-            Self::Link { path, .. } => write!(f, "link {}", path.to_string_lossy()),
-            Self::Loopback(_) => f.write_str("set lo up"),
-        }
-    }
+    let c_path = |path: PathBuf| -> io::Result<CString> { c_string(path) };
+    Ok(Call::Link { path: c_path(entry.path())?, target: c_path(target)? })
 }
