@@ -8,6 +8,11 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod capture;
+mod net;
+mod tool;
+mod traffic;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,6 +22,11 @@ use std::os::fd::AsFd;
 use linkspan_kernel::isolation::isolated_into;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::alarm;
+
+pub use capture::Capture;
+pub use net::{Net, wire};
+pub use tool::{run as run_tool, sh};
+pub use traffic::PATIENCE;
 
 /// Set in the process that a test runs in.
 const INSIDE: &str = "LINKSPAN_ISOLATED";

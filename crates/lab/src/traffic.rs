@@ -1,0 +1,77 @@
+//! Servers that answer with the address that they see, and clients that ask them.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use crate::net::Net;
+
+/// How long an answer may take. Nothing here takes a millisecond, but the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_millis(900);
+
+impl Net {
+    /// Serves TCP at `address`: every client is told the address that it is seen under.
+    pub fn serve_tcp(&self, address: &str) -> SocketAddr {
+        let listener = self.enter(|| TcpListener::bind(address)).expect("listen");
+        let bound = listener.local_addr().expect("its address");
+        self.detach(move || {
+            for mut client in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let seen = client.peer_addr()?;
+                    client.write_all(format!("{seen}\n").as_bytes())
+                });
+            }
+        });
+        bound
+    }
+
+    /// Serves UDP at `address`: every datagram is answered with the address that it is seen from.
+    pub fn serve_udp(&self, address: &str) -> SocketAddr {
+        let socket = self.enter(|| UdpSocket::bind(address)).expect("bind");
+        let bound = socket.local_addr().expect("its address");
+        self.detach(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, seen)) = socket.recv_from(&mut buffer) {
+                _ = socket.send_to(seen.to_string().as_bytes(), seen);
+            }
+        });
+        bound
+    }
+
+    /// Asks a TCP server; gives the address that it sees.
+    ///
+    /// # Errors
+    /// If it cannot be reached in time.
+    pub fn ask_tcp(&self, server: &str) -> io::Result<SocketAddr> {
+        self.enter(|| {
+            let mut stream = TcpStream::connect_timeout(&parse(server)?, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            parse(text.trim())
+        })
+    }
+
+    /// Asks a UDP server with one datagram; gives the address that it sees.
+    ///
+    /// # Errors
+    /// If no answer comes in time.
+    pub fn ask_udp(&self, server: &str) -> io::Result<SocketAddr> {
+        self.enter(|| {
+            let server = parse(server)?;
+            let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect(server)?;
+            socket.send(b"?")?;
+            let mut buffer = [0; 64];
+            let length = socket.recv(&mut buffer)?;
+            parse(&String::from_utf8_lossy(&buffer[..length]))
+        })
+    }
+}
+
+fn parse(text: &str) -> io::Result<SocketAddr> {
+    text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("'{text}' is no address")))
+}
