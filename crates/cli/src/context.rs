@@ -1,13 +1,14 @@
 //! What commands work with: the engine over this host's kernel and store.
 
 use linkspan_engine::{Engine, Event, Paths};
-use linkspan_kernel::Host;
+use linkspan_kernel::{Host, privilege};
 
 use crate::args::Global;
 use crate::output::{self, Problem};
 
 /// Opens the engine for a command that changes something: what that needs is checked first.
 pub fn engine_to_change(global: &Global) -> Result<Engine<Host>, Problem> {
+    privilege::check()?;
     engine(global)
 }
 

@@ -1,12 +1,78 @@
 //! `linkspan run` and `linkspan exec`: programs in a sandbox.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use linkspan_engine::Engine;
+use linkspan_kernel::process::{Entry, exec_in, spawn_in};
+use linkspan_kernel::{Failed, Host};
+use linkspan_model::{Name, NamespaceSource, Sandbox};
+
 use crate::Outcome;
 use crate::args::{ExecArgs, RunArgs};
-use crate::output::Problem;
-use linkspan_engine::Engine;
-use linkspan_kernel::Host;
-pub fn exec(_e: Engine<Host>, _r: &ExecArgs) -> Outcome {
-    Err(Problem::new("wip"))
+use crate::commands::sandbox::request;
+use crate::output::{self, Problem};
+
+/// What a shell's exit code says of a program that is not there, and of one that cannot be executed.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// Becomes a program in a sandbox.
+pub fn exec(mut engine: Engine<Host>, args: &ExecArgs) -> Outcome {
+    let view = engine.sandbox(&args.name)?;
+    let entry = entry(&engine, &view.sandbox);
+    Err(problem(&exec_in(&entry, &args.command)))
 }
-pub fn run(_e: Engine<Host>, _r: RunArgs) -> Outcome {
-    Err(Problem::new("wip"))
+
+/// Runs a program in a sandbox of its own, and removes that when it ends.
+pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
+    let name = match args.name {
+        Some(name) => name,
+        None => made_up()?,
+    };
+    // As long as this process lives, so does the sandbox; `repair` removes one whose process is gone.
+    let _alive = engine.hold_run(&name)?;
+    let mut wanted = request(args.flags, name);
+    wanted.ephemeral = true;
+    let view = engine.create_sandbox(&wanted)?;
+    let entry = entry(&engine, &view.sandbox);
+    let ended = match spawn_in(&entry, &args.command) {
+        Ok(child) => child.wait().map_err(|cause| Problem::new("cannot wait for the command").because(cause)),
+        Err(failed) => Err(problem(&failed)),
+    };
+    engine.remove_sandbox(view.sandbox.name.as_str(), true)?;
+    engine.kernel().linger();
+    Ok(ExitCode::from(u8::try_from(ended?).unwrap_or(u8::MAX)))
+}
+
+fn made_up() -> Result<Name, Problem> {
+    let random = RandomState::new().build_hasher().finish();
+    Ok(format!("run-{:08x}", random >> 32).parse()?)
+}
+
+/// Where the programs of `sandbox` run, and with which files.
+fn entry(engine: &Engine<Host>, sandbox: &Sandbox) -> Entry {
+    let bind = |directory: PathBuf, file: &str| (directory.join(file), PathBuf::from("/etc").join(file));
+    let files = engine.files().directory(sandbox).into_iter();
+    let binds =
+        files.flat_map(|directory| ["hosts", "resolv.conf"].map(|file| bind(directory.clone(), file)));
+    let entry = Entry {
+        pin: sandbox.pin(),
+        binds: binds.collect(),
+        hostname: (sandbox.namespace != NamespaceSource::Host).then(|| sandbox.hostname.clone()),
+    };
+    for (_, target) in entry.unseen() {
+        output::note(&format!("{} is not on this host, so the sandbox's own is not seen", target.display()));
+    }
+    entry
+}
+
+fn problem(failed: &Failed) -> Problem {
+    let problem = Problem::from(failed.error.clone());
+    match failed.exec {
+        Some(errno) if errno as i32 == 2 => problem.code(NOT_FOUND),
+        Some(_) => problem.code(NOT_EXECUTABLE),
+        None => problem,
+    }
 }

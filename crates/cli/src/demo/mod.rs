@@ -60,7 +60,7 @@ fn play(global: &Global) -> Result<(), Problem> {
     let mut engine = engine(global)?;
     engine.listen(|event| match event {
         Event::Step(step) => tell::step(step),
-        Event::Note(text) => tell::result(&format!("note: {text}")),
+        Event::Note(text) => result(&format!("note: {text}")),
     });
     let mut play = Play { engine };
     let before = play.everything()?;
