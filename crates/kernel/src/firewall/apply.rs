@@ -39,7 +39,7 @@ impl Firewall {
         if !changes.is_empty() {
             self.change(steps, &changes)?;
         }
-        Ok(())
+        self.flush(steps)
     }
 
     fn change(&mut self, steps: &[Step], changes: &[Change]) -> Result<(), KernelError> {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod change;
+mod conntrack;
 mod element;
 mod error;
 mod expr;

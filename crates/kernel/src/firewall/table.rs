@@ -1,5 +1,7 @@
 //! The table `inet linkspan`: everything in it but the elements of its sets, and all of that never changes.
 
+use std::net::Ipv6Addr;
+
 use crate::netlink::Message;
 
 use super::expr::{Ct, Fib, Header, Meta, Rule};
@@ -120,10 +122,12 @@ fn prerouting() -> Vec<Rule> {
     ]
 }
 
+// The way back to ::1 is one that the kernel takes only from lo, so there a client must be refused at once, and
+// try 127.0.0.1.
 fn output() -> Vec<Rule> {
     vec![
         rule().nfproto(NFPROTO_IPV4).daddr_local().goto("publish4"),
-        rule().nfproto(NFPROTO_IPV6).daddr_local().goto("publish6"),
+        rule().ip6_daddr_not_loopback().daddr_local().goto("publish6"),
     ]
 }
 
@@ -171,7 +175,6 @@ fn postrouting() -> Vec<Rule> {
         rule().ct(Ct::Status).any_of(DNAT).iifname_oifname("same_bridge").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).no_iif().oifname("bridges").saddr_not_local().masquerade(),
         rule().ip_saddr_loopback().oifname("bridges").masquerade(),
-        rule().ip6_saddr_loopback().oifname("bridges").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).oifname("foreign_gateway").masquerade(),
         rule().iifname("masqueraded").oifname_not("bridges").masquerade(),
     ]
@@ -213,16 +216,11 @@ impl Rule {
     }
 
     fn ip6_daddr_not_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV6).ip6_daddr().unequal(std::net::Ipv6Addr::LOCALHOST.octets())
+        self.nfproto(NFPROTO_IPV6).ip6_daddr().unequal(Ipv6Addr::LOCALHOST.octets())
     }
 
     fn ip_saddr_loopback(self) -> Self {
         self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 1, 0).equal([127])
-    }
-
-    fn ip6_saddr_loopback(self) -> Self {
-        let saddr = self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0);
-        saddr.equal(std::net::Ipv6Addr::LOCALHOST.octets())
     }
 
     fn daddr_local(self) -> Self {

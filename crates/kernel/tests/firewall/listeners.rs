@@ -1,9 +1,6 @@
 //! Who holds a port of the host.
 
-#![allow(clippy::unwrap_used)]
-
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::Command;
 use std::time::Instant;
 
 use linkspan_kernel::firewall::port_holder;
@@ -16,11 +13,7 @@ use nix::sys::socket::{
 };
 use std::os::fd::AsRawFd;
 
-#[allow(clippy::disallowed_methods)]
-fn sh(script: &str) {
-    let output = Command::new("/bin/sh").args(["-ec", script]).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::net::sh;
 
 /// The held port of `first` to `last` that is found first.
 fn held_among(protocol: Protocol, address: &str, first: u16, last: u16) -> Option<u16> {

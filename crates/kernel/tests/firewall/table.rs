@@ -1,32 +1,13 @@
 //! The firewall's table: what `nft` reads in it, and what becomes of steps.
 
-#![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use linkspan_kernel::firewall::Firewall;
 use linkspan_lab as lab;
-use linkspan_model::{PortRange, Protocol};
+use linkspan_model::Protocol;
 use linkspan_plan::{Element, Elements, Failure, Step};
 
-#[allow(clippy::disallowed_methods)]
-fn sh(script: &str) -> String {
-    let output = Command::new("/bin/sh").args(["-ec", script]).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn bridge(name: &str) -> Element {
-    Element::Bridge(name.parse().unwrap())
-}
-
-fn publish(host: &str, port: u16, to: &str) -> Element {
-    Element::Publish { protocol: Protocol::Tcp, host: host.parse().unwrap(), port, to: to.parse().unwrap() }
-}
-
-fn range(protocol: Protocol, first: u16, last: u16, to: &str) -> Element {
-    Element::PublishRange { protocol, ports: PortRange { first, last }, to: to.parse().unwrap() }
-}
+use crate::net::{bridge, created, publish_to as publish, range, sh};
 
 fn one_of_each() -> Vec<Element> {
     let network = || "br-1".parse().unwrap();
@@ -50,14 +31,6 @@ fn one_of_each() -> Vec<Element> {
     ]
 }
 
-fn created(elements: &[Element]) -> Firewall {
-    let mut firewall = Firewall::open().unwrap();
-    let mut steps = vec![Step::CreateFirewall];
-    steps.extend(elements.iter().cloned().map(Step::AddElement));
-    firewall.apply(&steps).unwrap();
-    firewall
-}
-
 fn all(firewall: &mut Firewall) -> Option<BTreeSet<Element>> {
     firewall.observe(&Elements::All).unwrap()
 }
@@ -67,7 +40,7 @@ fn nft_reads_the_table_as_it_is_meant() {
     lab::run(lab::here!(), || {
         created(&one_of_each());
         let listed = sh("nft list table inet linkspan");
-        let golden = include_str!("firewall.nft");
+        let golden = include_str!("table.nft");
         assert!(listed == golden, "nft lists:\n{listed}");
     });
 }

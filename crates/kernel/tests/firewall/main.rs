@@ -1,0 +1,10 @@
+//! The firewall, in namespaces of its own: what is in the table, and what becomes of packets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod flows;
+mod isolation;
+mod listeners;
+mod loopback;
+mod net;
+mod publish;
+mod table;
