@@ -22,8 +22,8 @@ const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// Larger than the largest datagram that the kernel makes of a dump (32 KiB).
-const RECEIVE: usize = 64 * 1024;
+/// The largest datagram that the kernel makes of a dump (af_netlink.c, netlink_recvmsg).
+const RECEIVE: usize = 32 * 1024;
 /// What the send and receive queues are asked to hold; the kernel may grant less.
 const QUEUE: i32 = 4 * 1024 * 1024;
 /// How often a dump is asked for before giving up on a kernel that changes all the time.
@@ -85,6 +85,8 @@ pub struct Answer {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
+    /// What was received last; made once, as there are many small answers.
+    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -104,7 +106,7 @@ impl Socket {
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
-        Ok(Self { fd, sequence: 0 })
+        Ok(Self { fd, sequence: 0, buffer: Vec::new() })
     }
 
     /// Makes the queues large, for a transaction of thousands of elements. The kernel may grant less to a
@@ -220,16 +222,17 @@ impl Socket {
     }
 
     // The kernel answers while it is being asked, so what is not in the queue now will never come.
-    fn receive(&self, received: &mut Received) -> Result<(), Error> {
-        let mut buffer = vec![0; RECEIVE];
-        loop {
-            match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => received.datagram(&buffer[..length]),
+    fn receive(&mut self, received: &mut Received) -> Result<(), Error> {
+        self.buffer.resize(RECEIVE, 0);
+        while !received.is_complete() {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => received.datagram(&self.buffer[..length]),
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::of_socket(errno)),
             }
         }
+        Ok(())
     }
 }
 
@@ -269,6 +272,11 @@ impl Received {
         Self { first, finished, answers: Vec::new(), errors: Vec::new(), interrupted: false }
     }
 
+    /// Whether the last request was answered to its end: answers come in the order of the requests.
+    fn is_complete(&self) -> bool {
+        self.finished.last() == Some(&true)
+    }
+
     fn datagram(&mut self, mut bytes: &[u8]) {
         while let Some(length) = number(bytes, 0).map(|length| length as usize) {
             let Some(message) = bytes.get(..length).filter(|_| length >= HEADER) else { return };
@@ -284,9 +292,11 @@ impl Received {
         let sequence = number(message, 8).unwrap_or_default();
         let index =
             Some(sequence.wrapping_sub(self.first) as usize).filter(|index| *index < self.finished.len());
+        // What is wrong with a transaction as a whole is said of its beginning.
+        let of_batch = sequence.wrapping_add(1) == self.first;
         let body = &message[HEADER..];
         match (kind, index) {
-            (NLMSG_ERROR | NLMSG_DONE, _) => {
+            (NLMSG_ERROR | NLMSG_DONE, _) if index.is_some() || of_batch => {
                 let code = number(body, 0).map_or(0, |code| code.cast_signed());
                 if let Some(index) = index {
                     self.finished[index] = true;
@@ -298,7 +308,7 @@ impl Received {
                 }
             }
             (_, Some(index)) => self.answers.push(Answer { index, kind, body: body.to_vec() }),
-            (_, None) => {}
+            _ => {}
         }
     }
 }
