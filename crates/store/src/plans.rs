@@ -1,0 +1,96 @@
+//! That no query of the short path reads a table from end to end.
+
+use std::cell::RefCell;
+
+use linkspan_model::{Endpoint, Id, Mac, PortRange, Protocol, Published};
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+use crate::{Object, StoreError, Tx, open};
+
+thread_local! {
+    static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn endpoint(id: Id, address: &str) -> Endpoint {
+    let range = PortRange { first: 80, last: 90 };
+    let address = address.parse().unwrap();
+    Endpoint {
+        id,
+        network: id,
+        sandbox: id,
+        ifname: "eth0".parse().unwrap(),
+        mac: Mac::for_ip(address),
+        leases: vec![linkspan_model::Lease { subnet: "10.0.0.0/8".parse().unwrap(), address, gateway: None }],
+        aliases: Vec::new(),
+        gw_priority: 0,
+        published: [range, PortRange::single(70)]
+            .map(|host| Published { protocol: Protocol::Tcp, host_ip: address, host, target: host })
+            .into(),
+    }
+}
+
+/// Everything that create, attach, detach and remove ask for.
+fn short_path(tx: &Tx<'_>) -> Result<(), StoreError> {
+    let id = Id::from_bytes([0xab; 32]);
+    let name = "web".parse().unwrap();
+    let subnet = "10.0.0.0/8".parse().unwrap();
+    let entry = tx.begin(&Object::Sandbox("web".parse().unwrap()), "create", "")?;
+    for key in ["web", "abab"] {
+        tx.network(key)?;
+        tx.sandbox(key)?;
+    }
+    tx.network_by_id(id)?;
+    tx.sandbox_by_id(id)?;
+    tx.sandboxes_in(&name)?;
+    tx.insert_endpoint(&endpoint(id, "10.0.0.2"))?;
+    tx.update_endpoint(&endpoint(id, "10.0.0.3"))?;
+    tx.endpoints_of_sandbox(id)?;
+    tx.endpoints_of_network(id)?;
+    tx.endpoint_count(id)?;
+    tx.network_in_use(id)?;
+    tx.lease_holder(id, "10.0.0.2".parse().unwrap())?;
+    tx.was_used(id, "10.0.0.2".parse().unwrap())?;
+    tx.set_fresh_cursor(id, &subnet, "10.0.0.2".parse().unwrap())?;
+    tx.fresh_cursor(id, &subnet)?;
+    tx.oldest_released(id, "10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap())?;
+    tx.delete_endpoint(id)?;
+    tx.delete_sandbox(id)?;
+    tx.delete_network(id)?;
+    tx.record_sysctl("a", "b", "c")?;
+    tx.end(entry)
+}
+
+#[test]
+fn the_short_path_uses_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("linkspan.db");
+    let connection = open::database(dir.path(), &path, &dir.path().join("lock")).unwrap();
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(record));
+    short_path(&Tx::new(&connection, &path, true)).unwrap();
+    connection.trace_v2(TraceEventCodes::empty(), None);
+
+    let statements = STATEMENTS.take();
+    assert!(statements.len() > 25, "{statements:#?}");
+    for sql in statements {
+        for step in plan(&connection, &sql) {
+            let is_flat = !step.contains("SCAN") && !step.contains("TEMP B-TREE");
+            // The prefix of an identity fits few rows; they are put in order of their names.
+            let is_small = sql.contains("id >= ") && step.contains("TEMP B-TREE");
+            assert!(is_flat || is_small, "{step}: {sql}");
+        }
+    }
+}
+
+fn record(event: TraceEvent<'_>) {
+    if let TraceEvent::Stmt(_, sql) = event {
+        STATEMENTS.with_borrow_mut(|all| all.push(sql.to_owned()));
+    }
+}
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    // A plan does not depend on the parameters, which stay NULL.
+    let steps = statement.raw_query().mapped(|row| row.get("detail"));
+    steps.collect::<Result<_, _>>().unwrap()
+}
