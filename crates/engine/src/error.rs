@@ -46,7 +46,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The kernel.
-    #[error(transparent)]
+    #[error("cannot {0}")]
     Kernel(#[from] KernelError),
     /// There is no such object.
     #[error("there is no {kind} '{key}'")]

@@ -12,6 +12,8 @@ use linkspan_store::{Lock, Mode, Object, Tx};
 use crate::error::Kind;
 use crate::{Engine, Error, PATIENCE, now, random_id};
 
+/// The network of sandboxes that ask for none.
+pub const DEFAULT: &str = "bridge";
 /// The bridge of the default network.
 const DEFAULT_BRIDGE: &str = "linkspan0";
 
@@ -128,8 +130,13 @@ impl<K: Kernel> Engine<K> {
         if let Some(network) = self.store.read(|tx| tx.network(key))? {
             return Ok(network);
         }
-        if key != "bridge" {
-            return Err(self.unknown_network(key));
+        if key != DEFAULT {
+            return Err(match predefined(key) {
+                Some(network) => Error::refused(format!("network '{}' is not attached to", network.name))
+                    .because("it stands for a namespace as a whole")
+                    .hinting(format!("create a sandbox with --net {}", network.name)),
+                None => self.unknown_network(key),
+            });
         }
         let _lock = self.store.lock(&Object::Network(default_name()?), Mode::Exclusive, PATIENCE)?;
         if let Some(network) = self.store.read(|tx| tx.network(key))? {
@@ -137,6 +144,26 @@ impl<K: Kernel> Engine<K> {
         }
         let draft = predefined(key).ok_or_else(|| self.unknown_network(key))?;
         self.found_network(Network { created: now(), ..draft })
+    }
+
+    /// The network called `key`, as it is before its first use if it always exists.
+    pub(crate) fn known_network(&mut self, key: &str) -> Result<Network, Error> {
+        let found = self.store.read(|tx| tx.network(key))?.or_else(|| predefined(key));
+        found.ok_or_else(|| self.unknown_network(key))
+    }
+
+    /// Whether the default network was made already.
+    pub(crate) fn has_default_network(&mut self) -> Result<bool, Error> {
+        Ok(self.store.read(|tx| tx.network(DEFAULT))?.is_some())
+    }
+
+    /// Removes the default network if nothing is attached to it.
+    pub(crate) fn put_default_network_away(&mut self) -> Result<(), Error> {
+        let Some(network) = self.store.read(|tx| tx.network(DEFAULT))? else { return Ok(()) };
+        match self.remove_unused(&network) {
+            Err(Error::InUse { .. }) => Ok(()),
+            settled => settled,
+        }
     }
 
     pub(crate) fn unknown_network(&mut self, key: &str) -> Error {
@@ -229,7 +256,7 @@ pub(crate) fn end_all(tx: &Tx<'_>, object: &Object) -> Result<(), Error> {
 }
 
 fn default_name() -> Result<Name, Invalid> {
-    "bridge".parse()
+    DEFAULT.parse()
 }
 
 fn always_there(name: &Name) -> Error {

@@ -13,7 +13,7 @@ use linkspan_store::{Lock, Mode, Object, Tx};
 
 use crate::converge::attached;
 use crate::error::{Kind, Obstacle, listed};
-use crate::networks::end_all;
+use crate::networks::{DEFAULT, end_all};
 use crate::publish::publish;
 use crate::wires::wire;
 use crate::{Engine, Error, PATIENCE, SandboxView, now, random_id};
@@ -63,6 +63,11 @@ impl SandboxRequest {
         }
     }
 
+    fn wants_default(&self) -> bool {
+        let default = |spec: &NetSpec| matches!(spec, NetSpec::Attach(attach) if attach.network == DEFAULT);
+        self.nets.is_empty() || self.nets.iter().any(default)
+    }
+
     /// Where the namespace comes from, and what it is attached to.
     fn placement(&self) -> Result<(NamespaceSource, Vec<NetAttach>), Error> {
         let own = || self.namespace.clone().map_or(NamespaceSource::New, NamespaceSource::Path);
@@ -72,7 +77,7 @@ impl SandboxRequest {
                 .because("they cannot be combined with each other or with networks")),
         };
         let placement = match self.nets.as_slice() {
-            [] => (own(), vec![NetAttach::to("bridge")]),
+            [] => (own(), vec![NetAttach::to(DEFAULT)]),
             [NetSpec::None] => (own(), Vec::new()),
             [NetSpec::Host] => (NamespaceSource::Host, Vec::new()),
             [NetSpec::Container(name)] => (NamespaceSource::Sandbox(name.clone()), Vec::new()),
@@ -106,12 +111,17 @@ impl<K: Kernel> Engine<K> {
     /// If the request means nothing or collides with what is there.
     pub fn create_sandbox(&mut self, request: &SandboxRequest) -> Result<SandboxView, Error> {
         self.settle()?;
-        loop {
+        let makes_default = request.wants_default() && !self.has_default_network()?;
+        let created = loop {
             match self.try_create(request) {
                 Err(error) if self.reclaim_behind(&error, &request.name)? => {}
-                settled => return settled,
+                settled => break settled,
             }
+        };
+        if makes_default && created.is_err() {
+            self.put_default_network_away()?;
         }
+        created
     }
 
     fn try_create(&mut self, request: &SandboxRequest) -> Result<SandboxView, Error> {
@@ -230,9 +240,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(sandbox) = self.store.read(|tx| tx.sandbox(key))? {
             return Ok(sandbox);
         }
-        let all = self.store.read(|tx| tx.sandboxes())?;
-        let nearest = nearest(key, all.iter().map(|sandbox| sandbox.name.as_str())).map(str::to_owned);
-        Err(Error::Unknown { kind: Kind::Sandbox, key: key.to_owned(), nearest })
+        self.store.read(|tx| Err(unknown_sandbox(tx, key)?))
     }
 }
 
@@ -285,7 +293,7 @@ fn insert<K: Kernel>(
     }
     for link in &sandbox.links {
         if tx.sandbox(link.sandbox.as_str())?.is_none() {
-            return Err(Error::Unknown { kind: Kind::Sandbox, key: link.sandbox.to_string(), nearest: None });
+            return Err(unknown_sandbox(tx, link.sandbox.as_str())?);
         }
     }
     let mut attached = Vec::new();
@@ -304,6 +312,12 @@ fn insert<K: Kernel>(
 fn refuse_unshareable(tx: &Tx<'_>, other: &Name) -> Result<(), Error> {
     match tx.sandbox(other.as_str())? {
         Some(found) if found.name == *other => Ok(()),
-        _ => Err(Error::Unknown { kind: Kind::Sandbox, key: other.to_string(), nearest: None }),
+        _ => Err(unknown_sandbox(tx, other.as_str())?),
     }
+}
+
+fn unknown_sandbox(tx: &Tx<'_>, key: &str) -> Result<Error, Error> {
+    let all = tx.sandboxes()?;
+    let nearest = nearest(key, all.iter().map(|sandbox| sandbox.name.as_str())).map(str::to_owned);
+    Ok(Error::Unknown { kind: Kind::Sandbox, key: key.to_owned(), nearest })
 }

@@ -55,8 +55,7 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If there is none such.
     pub fn network(&mut self, key: &str) -> Result<NetworkView, Error> {
-        let found = self.store.read(|tx| tx.network(key))?.or_else(|| predefined(key));
-        let Some(network) = found else { return Err(self.unknown_network(key)) };
+        let network = self.known_network(key)?;
         self.store.read(|tx| {
             let mut endpoints = Vec::new();
             for endpoint in tx.endpoints_of_network(network.id)? {

@@ -57,7 +57,6 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the address wanted is not to be had.
     pub fn connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
         self.settle()?;
-        let network = self.network_for_use(&attach.network)?;
         let sandbox = self.sandbox_called(sandbox)?;
         if !sandbox.namespace.takes_endpoints() {
             return Err(Error::refused(format!(
@@ -66,6 +65,7 @@ impl<K: Kernel> Engine<K> {
             ))
             .because("its namespace is the host's or another sandbox's"));
         }
+        let network = self.network_for_use(&attach.network)?;
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
@@ -101,7 +101,7 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the endpoint has published ports and there is no `force`.
     pub fn disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
         self.settle()?;
-        let network = self.network_for_use(network)?;
+        let network = self.known_network(network)?;
         let sandbox = self.sandbox_called(sandbox)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;

@@ -37,14 +37,14 @@ pub fn check() -> Result<(), KernelError> {
         let hint = "run it as root (sudo), or try it on a network of your own: unshare -Urmn";
         Err(Refusal::new(Failure::Privilege, missing)
             .hint(Failure::Privilege, hint)
-            .of("this process may not change the network"))
+            .of("change this host's network"))
     })
 }
 
 fn missing(effective: u32) -> Option<String> {
     let lacks: Vec<&str> =
         NEEDED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
-    (!lacks.is_empty()).then(|| format!("it lacks {}", lacks.join(" and ")))
+    (!lacks.is_empty()).then(|| format!("this process lacks {}", lacks.join(" and ")))
 }
 
 /// The first 32 capabilities in force.
@@ -64,8 +64,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         assert_eq!(missing(u32::MAX), None);
-        assert_eq!(missing(1 << 21).as_deref(), Some("it lacks CAP_NET_ADMIN"));
-        assert_eq!(missing(0).as_deref(), Some("it lacks CAP_NET_ADMIN and CAP_SYS_ADMIN"));
+        assert_eq!(missing(1 << 21).as_deref(), Some("this process lacks CAP_NET_ADMIN"));
+        assert_eq!(missing(0).as_deref(), Some("this process lacks CAP_NET_ADMIN and CAP_SYS_ADMIN"));
     }
 
     #[test]

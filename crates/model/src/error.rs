@@ -35,12 +35,13 @@ impl Invalid {
     }
 }
 
-/// The candidate most like `given`, if any is near enough to have been meant.
+/// The candidate most like `given`, if any is near enough to have been meant: one slip away, or much the same.
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let slip = |candidate: &str| candidate.len() > 2 && strsim::osa_distance(given, candidate) == 1;
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
+        .filter(|(likeness, candidate)| *likeness > 0.8 || slip(candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }
@@ -52,6 +53,8 @@ mod tests {
     #[test]
     fn finds_the_likely_word_and_nothing_for_the_unlike() {
         assert_eq!(nearest("brige", ["bridge", "host"]), Some("bridge"));
+        assert_eq!(nearest("wbe", ["bridge", "web"]), Some("web"));
         assert_eq!(nearest("zzz", ["bridge", "host"]), None);
+        assert_eq!(nearest("a", ["b"]), None);
     }
 }

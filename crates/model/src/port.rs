@@ -193,7 +193,11 @@ impl FromStr for PublishSpec {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let in_spec = |e: Invalid| Invalid::new(format!("'{text}' cannot be published")).because(e.reason());
+        let in_spec = |e: Invalid| Invalid {
+            what: format!("'{text}' cannot be published"),
+            hint: e.hint.clone(),
+            cause: Some(e.reason()),
+        };
         let (host_part, target) = split_target(text);
         let target: TargetPort = target.parse().map_err(in_spec)?;
         let (host_ip, host) = parse_host_part(host_part).map_err(in_spec)?;
