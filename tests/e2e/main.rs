@@ -1,0 +1,18 @@
+//! Linkspan as its users have it: the program, on a host of its own, judged by traffic and by the system's own
+//! tools.
+//!
+//! The host is the namespace that a test runs in. It is wired to a machine called outside:
+//!
+//! | machine | device | address |
+//! |---|---|---|
+//! | the host | lan0 | 192.0.2.1/24 |
+//! | outside, whose default route is the host | lan0 | 192.0.2.9/24 |
+//!
+//! Sandboxes are made by the program under test. `support` has the words that the stories are told with.
+
+mod support;
+
+mod errors;
+mod ports;
+mod publish;
+mod traffic;

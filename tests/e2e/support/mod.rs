@@ -1,0 +1,10 @@
+//! The words that the stories are told with.
+
+mod program;
+mod snapshot;
+mod world;
+
+pub use linkspan_lab::{Net, here, run, run_tool, sh, skip};
+pub use program::{BINARY, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
+pub use snapshot::{Snapshot, has};
+pub use world::{Protocol, Reach, World, inside, serve, source, succeeds_inside};
