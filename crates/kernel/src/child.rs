@@ -4,6 +4,7 @@
 //! at the fork. So everything that a child needs is built before the fork, and behind it come only
 //! async-signal-safe calls, up to `exec` or `_exit`.
 
+use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,8 +14,12 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_char, c_int};
+use nix::sched::{CloneFlags, clone};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2, read, write};
+
+/// Stack of a process that is made by [`orphan`], in bytes.
+const STACK: usize = 64 * 1024;
 
 /// Forks, with `flags` of clone(2) such as namespaces to make. None in the child.
 ///
@@ -27,6 +32,33 @@ pub(crate) fn fork(flags: c_int) -> nix::Result<Option<Pid>> {
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
     let pid = Errno::result(pid)?;
     Ok((pid != 0).then(|| Pid::from_raw(pid as libc::pid_t)))
+}
+
+/// Does `work` in a process that is nobody's to wait for.
+///
+/// The process between, which makes it and ends, borrows this one's memory while this one stands still: that
+/// saves half of the cost of forking twice.
+///
+/// # Errors
+/// Those of clone(2).
+#[allow(unsafe_code)]
+pub(crate) fn orphan(mut work: impl FnMut() -> Infallible) -> nix::Result<()> {
+    let mut stack = vec![0; STACK];
+    let middle = Box::new(|| match fork(0) {
+        Ok(Some(_)) => 0,
+        Ok(None) => match work() {},
+        Err(errno) => errno as isize,
+    });
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the process between has a stack of its own, only makes a process and ends, and until then
+    // CLONE_VFORK keeps this thread, whose memory it uses, from going on.
+    let pid = unsafe { clone(middle, &mut stack, flags, Some(libc::SIGCHLD)) }?;
+    match wait(pid) {
+        // ECHILD: this process ignores SIGCHLD.
+        Ok(0) | Err(Errno::ECHILD) => Ok(()),
+        Ok(errno) => Err(Errno::from_raw(errno)),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Ends the process at once, without running destructors or flushing streams.

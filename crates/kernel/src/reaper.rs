@@ -4,6 +4,7 @@
 //! an nfnetlink socket after an nf_tables delete takes as long. The child does both; the caller waits only until
 //! the devices are gone.
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -32,32 +33,19 @@ const GRACE_NANOSECONDS: u32 = 2_000_000;
 /// Groups of devices to be deleted are numbered from here by process, far from the small numbers people use.
 const GROUPS: u32 = 0x4c53_0000;
 
-/// A child at work. It ends when this is dropped, or the calling process ends.
+/// A child at work. It lets go of what it holds when this is dropped, or the calling process ends.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     link: OwnedFd,
 }
 
 impl Reaper {
-    /// Makes a child that sends `requests` over rtnetlink and keeps `hold` open until the caller has ended.
-    ///
-    /// The child is none of the caller's to wait for.
+    /// Makes a child that sends `requests` over rtnetlink and keeps `hold` open. It is not the caller's to wait for.
     fn start(requests: &[u8], hold: Option<BorrowedFd<'_>>) -> nix::Result<Self> {
         let (link, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        let Some(middle) = child::fork(0)? else {
-            // The caller waits for this process only; its child becomes init's.
-            match child::fork(0) {
-                Ok(None) => reap(requests, &theirs, hold.map(|fd| fd.as_raw_fd())),
-                Ok(Some(_)) => child::exit(0),
-                Err(_) => child::exit(1),
-            }
-        };
-        match child::wait(middle) {
-            // ECHILD: the caller ignores SIGCHLD.
-            Ok(0) | Err(Errno::ECHILD) => Ok(Self { link }),
-            Ok(_) => Err(Errno::EAGAIN),
-            Err(errno) => Err(errno),
-        }
+        let hold = hold.map(|fd| fd.as_raw_fd());
+        child::orphan(|| reap(requests, &theirs, hold))?;
+        Ok(Self { link })
     }
 
     /// Keeps `hold` open in a child until some time after the caller has ended.
@@ -72,20 +60,23 @@ impl Reaper {
 }
 
 /// The child. Nothing here allocates.
-fn reap(requests: &[u8], link: &OwnedFd, hold: Option<RawFd>) -> ! {
+fn reap(requests: &[u8], link: &OwnedFd, hold: Option<RawFd>) -> Infallible {
     _ = setsid();
     _ = chdir(c"/");
     // A caller may wait for the end of these streams, so they must not stay open here.
     if let Ok(null) = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()) {
         _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
-    child::close_all_but(&mut [link.as_raw_fd(), hold.unwrap_or(-1)]);
     if !requests.is_empty() {
         _ = send_requests(requests);
     }
-    _ = shutdown(link.as_raw_fd(), Shutdown::Write);
-    child::poll(link.as_fd(), libc::POLLIN, HOLD_MICROSECONDS);
-    child::sleep(GRACE_NANOSECONDS);
+    // Not before: if the caller is killed, its locks hold until its devices are gone.
+    child::close_all_but(&mut [link.as_raw_fd(), hold.unwrap_or(-1)]);
+    if hold.is_some() {
+        _ = shutdown(link.as_raw_fd(), Shutdown::Write);
+        child::poll(link.as_fd(), libc::POLLIN, HOLD_MICROSECONDS);
+        child::sleep(GRACE_NANOSECONDS);
+    }
     child::exit(0)
 }
 
@@ -94,7 +85,8 @@ fn send_requests(requests: &[u8]) -> nix::Result<usize> {
     send(route.as_raw_fd(), requests, MsgFlags::empty())
 }
 
-/// Deletes devices: returns when they are gone, and leaves the rest of the work, and `hold`, to a child.
+/// Deletes devices: returns when they are gone, and leaves the rest of the work to a child, which also keeps
+/// `hold`: then it is given back, to be dropped when `hold` is closed here.
 ///
 /// What is gone already is no error.
 pub(crate) fn delete_links(
@@ -120,7 +112,7 @@ pub(crate) fn delete_links(
     if !left.is_empty() {
         delete_here(route, &left)?;
     }
-    Ok(reaper)
+    Ok(reaper.filter(|_| hold.is_some()))
 }
 
 /// Several devices are deleted as a group, so that they wait once and not one after another.

@@ -7,7 +7,7 @@ use linkspan_model::{IfName, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
 use nix::errno::Errno;
 
-use super::{Host, Sandbox, find_link, live_link, send_tolerant};
+use super::{Host, Sandbox, find_link, live_link, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Family, Message, Socket};
 use crate::netns::{self, Namespace};
@@ -81,13 +81,13 @@ impl Host {
         messages.extend(bridge.addresses.iter().map(|net| address::add(index, *net)));
         messages.push(link::up(index));
         self.route.batch(messages)?;
-        Ok(())
+        settle::addresses(&mut self.route, &bridge.addresses)
     }
 
     fn add_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {
         let index = live_link(&mut self.route, name)?.index;
         self.route.batch(vec![address::add(index, net)])?;
-        Ok(())
+        settle::addresses(&mut self.route, &[net].into())
     }
 
     fn delete_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {
@@ -127,13 +127,13 @@ impl Host {
     fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
         let names: Vec<&IfName> = steps.iter().filter_map(doomed).collect();
         let hold = self.firewall.as_ref().map(AsFd::as_fd);
-        let reaper = reaper::delete_links(&mut self.route, &names, hold).map_err(|refusal| {
+        let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(|refusal| {
             let lines: Vec<String> = steps.iter().map(Step::to_string).collect();
             refusal.of(lines.join(", "))
         })?;
-        if let Some(reaper) = reaper {
+        if holder.is_some() {
+            self.reaper = holder;
             self.closes_slowly = false;
-            self.reapers.push(reaper);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod apply;
 mod facts;
 mod observe;
 mod port;
+mod settle;
 
 pub(crate) use apply::is_firewall;
 
@@ -35,8 +36,8 @@ pub struct Host {
     ipv6: bool,
     /// Whether closing the firewall's socket would wait for deletes.
     closes_slowly: bool,
-    // Behind the sockets: what is held for them must be closed later.
-    reapers: Vec<Reaper>,
+    // Behind the firewall's socket, which it keeps open for longer.
+    reaper: Option<Reaper>,
 }
 
 /// A pinned namespace that was opened.
@@ -63,7 +64,7 @@ impl Host {
             sandboxes: BTreeMap::new(),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             closes_slowly: false,
-            reapers: Vec::new(),
+            reaper: None,
         })
     }
 
@@ -74,7 +75,7 @@ impl Host {
             && let Some(firewall) = &self.firewall
             && let Ok(reaper) = Reaper::hold(std::os::fd::AsFd::as_fd(firewall))
         {
-            self.reapers.push(reaper);
+            self.reaper = Some(reaper);
             self.closes_slowly = false;
         }
     }

@@ -1,23 +1,16 @@
 //! A veth pair, from nothing to the first packet.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use linkspan_model::IfName;
 use linkspan_plan::{Failure, KernelError, Peer, Port, Route, Step};
 
 use super::apply::{Batch, IPV6_MINIMUM_MTU};
-use super::{Host, find_links, live_link};
+use super::{Host, live_link, settle};
 use crate::error::{Refusal, Result};
-use crate::netlink::Socket;
 use crate::rtnl::link::{self, Link, Veth};
 use crate::rtnl::{address, route};
 use crate::sysctl;
-
-/// How often is looked whether a new port forwards, and the pause between: Linux before 6.8 does not act upon a
-/// carrier when asked, but some 0.1 ms later. A bridge that someone has set down never forwards.
-const LOOKS: u32 = 50;
-const PAUSE: Duration = Duration::from_micros(100);
 
 impl Host {
     /// Makes the pairs of `steps`, each with its routes, and then the other routes.
@@ -58,23 +51,24 @@ impl Host {
         let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
         let mut batch = Batch::new();
         batch.push(step, link::prepare_peer(pair.inside, has_ipv6));
-        for net in &peer.addresses {
-            batch.push(step, address::add(pair.inside, *net));
-        }
         if has_ipv6 {
             batch.push(step, address::add_link_local(pair.inside, peer.mac));
+        }
+        for net in &peer.addresses {
+            batch.push(step, address::add(pair.inside, *net));
         }
         batch.push(step, link::up(pair.inside));
         for (step, route) in routes {
             batch.push(step, route::add_default(route.via, pair.inside));
         }
         let inside = self.live_sandbox(&peer.namespace).map_err(|refusal| refusal.of(step))?;
-        batch.send(&mut inside.route)
+        batch.send(&mut inside.route)?;
+        settle::addresses(&mut inside.route, &peer.addresses).map_err(|refusal| refusal.of(step))
     }
 
     /// Lets packets pass, and tells the network's other sandboxes, who may remember another MAC for its addresses.
     fn make_known(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
-        settle(&mut self.route, pair)?;
+        settle::links(&mut self.route, &[pair.host, pair.bridge])?;
         let sandbox = self.live_sandbox(&peer.namespace)?;
         sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
         Ok(())
@@ -134,17 +128,4 @@ struct Pair {
     bridge: u32,
     host: u32,
     inside: u32,
-}
-
-/// Waits until packets pass through the port: at first the kernel has noticed, but not acted upon, its carrier,
-/// and what is sent meanwhile is lost.
-fn settle(route: &mut Socket, pair: Pair) -> Result<()> {
-    for _ in 0..LOOKS {
-        let links = find_links(route, vec![link::get_by_index(pair.host), link::get_by_index(pair.bridge)])?;
-        if links.iter().flatten().all(|link| link.operational) {
-            break;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
 }

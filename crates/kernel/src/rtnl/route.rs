@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use libc::{
     RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTM_DELROUTE,
-    RTM_GETROUTE, RTM_NEWROUTE, RTN_UNICAST, RTPROT_STATIC,
+    RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
 };
 
 use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
@@ -40,6 +40,20 @@ pub(crate) fn delete_default(via: IpAddr, index: u32) -> Message {
 /// Asks for the unicast routes of the main table, both families.
 pub(crate) fn dump() -> Message {
     Message::new(RTM_GETROUTE, NLM_F_DUMP, &rtmsg(0, 0, RTN_UNICAST))
+}
+
+/// Asks how a packet to `address` would go.
+pub(crate) fn lookup(address: IpAddr) -> Message {
+    let family = family_number(address);
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let mut message = Message::new(RTM_GETROUTE, 0, &[family, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    message.attr(RTA_DST, &address_bytes(address));
+    message
+}
+
+/// Whether the answer to [`lookup`] says that the address is one of this namespace's own.
+pub(crate) fn is_local(body: &[u8]) -> bool {
+    body.get(7) == Some(&RTN_LOCAL)
 }
 
 /// A route of the main table.

@@ -1,0 +1,49 @@
+//! Waiting for what the kernel leaves to its workers, so that the first packet is not lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::find_links;
+use crate::error::Result;
+use crate::netlink::Socket;
+use crate::rtnl::{link, route};
+
+/// How often is looked, and the pause between: mostly the first or second look succeeds. What never comes, as
+/// the carrier of a bridge that somebody has set down, costs some 50 ms.
+const LOOKS: u32 = 500;
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Waits until the kernel has acted upon the carrier of devices. Until then it drops what is sent through them,
+/// and a bridge what comes from a port. From Linux 6.8 on, asking for a device is enough to make it act.
+pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
+    until(|| {
+        let requests = indexes.iter().map(|index| link::get_by_index(*index)).collect();
+        Ok(find_links(socket, requests)?.iter().flatten().all(|link| link.operational))
+    })
+}
+
+/// Waits until IPv6 addresses work. Even where no duplicates are looked for, a worker makes their routes
+/// (addrconf_dad_work), and until then an answer to them is not taken.
+pub(super) fn addresses(socket: &mut Socket, nets: &BTreeSet<IpNet>) -> Result<()> {
+    let ours: Vec<_> = nets.iter().map(IpNet::addr).filter(|address| address.is_ipv6()).collect();
+    if ours.is_empty() {
+        return Ok(());
+    }
+    until(|| {
+        // An address without a route is answered with an error.
+        let (answers, _) = socket.attempt(ours.iter().map(|address| route::lookup(*address)).collect())?;
+        Ok(answers.iter().filter(|answer| route::is_local(&answer.body)).count() == ours.len())
+    })
+}
+
+fn until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    for _ in 0..LOOKS {
+        if done()? {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
