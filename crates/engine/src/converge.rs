@@ -38,36 +38,58 @@ impl<K: Kernel> Engine<K> {
         if self.kernel.observe(&Scope::default())?.firewall.is_some() {
             return Ok(());
         }
-        let whole = State { firewall: self.whole_state()?.firewall, ..State::default() };
+        let whole = self.store.read(|tx| {
+            // What is being removed must not come back behind whoever removes it.
+            let journal = tx.journal()?;
+            let goes = |object: &Object| {
+                journal.iter().any(|entry| entry.object == *object && entry.verb == "remove")
+            };
+            Self::whole_state(tx, goes)
+        })?;
+        let whole = State { firewall: whole.firewall, ..State::default() };
         self.apply(&diff(&whole, &State::default()))
     }
 
-    /// What the kernel should hold altogether.
-    pub(crate) fn whole_state(&mut self) -> Result<State, Error> {
-        self.store.read(|tx| {
-            let mut whole = State { firewall: Some([].into()), ..State::default() };
-            for network in tx.networks()? {
+    /// What the kernel should hold altogether, without the objects that are `left_out`.
+    fn whole_state(tx: &Tx<'_>, left_out: impl Fn(&Object) -> bool) -> Result<State, Error> {
+        let mut whole = State { firewall: Some([].into()), ..State::default() };
+        for network in tx.networks()? {
+            if !left_out(&Object::Network(network.name.clone())) {
                 whole.merge(desired::network(&network));
             }
-            for sandbox in tx.sandboxes()? {
+        }
+        for sandbox in tx.sandboxes()? {
+            if !left_out(&Object::Sandbox(sandbox.name.clone())) {
                 whole.merge(desired::sandbox(&sandbox, &attached(tx, sandbox.id)?));
             }
-            Ok(whole)
-        })
+        }
+        Ok(whole)
     }
 
-    /// The steps that separate the whole host from what it should hold.
+    /// The steps that separate the whole host from what it should hold. What others are at work on is left to them;
+    /// the caller has the host's lock, so that nobody changes the kernel meanwhile.
     pub(crate) fn drift(&mut self) -> Result<Vec<Step>, Error> {
-        let mut desired = self.whole_state()?;
+        let (mut desired, theirs, networks) = self.store.read(|tx| {
+            let journal = tx.journal()?;
+            let at_work = |object: &Object| journal.iter().any(|entry| entry.object == *object);
+            let desired = Self::whole_state(tx, at_work)?;
+            let theirs = Self::whole_state(tx, |object| !at_work(object))?;
+            Ok::<_, Error>((desired, theirs, tx.networks()?))
+        })?;
         let scope = Scope { elements: Elements::All, ..Scope::of([&desired]) };
         let mut observed = self.kernel.observe(&scope)?;
         observed.forgive(&desired, &desired);
-        let networks: Vec<Network> = self.store.read(|tx| tx.networks())?;
         if networks.is_empty() {
             desired.firewall = None;
         }
         for network in &networks {
             self.observe_orphans(network, &desired, &mut observed)?;
+        }
+        observed.ports.retain(|name, _| desired.ports.contains_key(name) || !theirs.ports.contains_key(name));
+        if let (Some(found), Some(wanted), Some(theirs)) =
+            (&mut observed.firewall, &desired.firewall, &theirs.firewall)
+        {
+            found.retain(|element| wanted.contains(element) || !theirs.contains(element));
         }
         Ok(diff(&desired, &observed))
     }

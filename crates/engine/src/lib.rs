@@ -50,7 +50,8 @@ impl Paths {
     /// The paths of a host, with `run` as run directory.
     pub fn of_host(run: PathBuf) -> Self {
         Self {
-            run,
+            // Links lead into it.
+            run: std::path::absolute(&run).unwrap_or(run),
             etc_netns: "/etc/netns".into(),
             resolv_conf: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
         }
@@ -81,12 +82,20 @@ impl<K: Kernel> Engine<K> {
     pub fn open(kernel: K, state: &Path, paths: Paths) -> Result<Self, Error> {
         let boot = fs::read_to_string(BOOT_ID).map_err(Error::file("read", Path::new(BOOT_ID)))?;
         let store = Store::open(state, boot.trim())?;
-        Ok(Self::new(kernel, store, paths))
+        Self::new(kernel, store, paths)
     }
 
     /// An engine over `kernel` that remembers in `store`.
-    pub fn new(kernel: K, store: Store, paths: Paths) -> Self {
-        Self { kernel, store, files: Files::new(paths), tell: Box::new(|_| {}) }
+    ///
+    /// # Errors
+    /// If files that outlived their boot cannot be removed.
+    pub fn new(kernel: K, store: Store, paths: Paths) -> Result<Self, Error> {
+        let is_new_boot = store.is_new_boot();
+        let mut engine = Self { kernel, store, files: Files::new(paths), tell: Box::new(|_| {}) };
+        if is_new_boot {
+            engine.clear_former_boot()?;
+        }
+        Ok(engine)
     }
 
     /// Has every event told to `listener`.

@@ -4,14 +4,13 @@
 //! asks for nothing else has the roster as its hosts file, so it sees peers come and go; any other gets a file of its
 //! own with the peers known when it is written.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Endpoint, Family, Name, NamespaceSource, Network, Sandbox};
+use linkspan_model::{Endpoint, Family, HostAlias, Lease, LinkSpec, Name, NamespaceSource, Network, Sandbox};
 use linkspan_plan::Kernel;
 
 use crate::converge::attached;
@@ -62,15 +61,13 @@ impl Files {
         }
         let link = self.paths.etc_netns.join(sandbox.name.as_str());
         create_directory(&self.paths.etc_netns)?;
-        match symlink(&directory, &link) {
-            Err(error)
-                if error.kind() == ErrorKind::AlreadyExists
-                    && fs::read_link(&link).ok() == Some(directory) =>
-            {
-                Ok(())
-            }
-            other => other.map_err(Error::file("create", &link)),
+        if fs::read_link(&link).is_ok_and(|target| target == directory) {
+            return Ok(());
         }
+        if self.is_ours(&link) {
+            remove(&link)?;
+        }
+        symlink(&directory, &link).map_err(Error::file("create", &link))
     }
 
     fn write_hosts(
@@ -132,24 +129,35 @@ impl Files {
 
     /// Removes a sandbox's files.
     pub(crate) fn remove(&self, sandbox: &Name) -> Result<(), Error> {
-        remove(&self.paths.etc_netns.join(sandbox.as_str()))?;
+        let link = self.paths.etc_netns.join(sandbox.as_str());
+        if self.is_ours(&link) {
+            remove(&link)?;
+        }
         remove_tree(&self.sandboxes().join(sandbox.as_str()))
     }
 
-    /// Files of ours for sandboxes that are not among `names`.
-    pub(crate) fn strays(&self, names: &[Name]) -> Result<Vec<PathBuf>, Error> {
-        let known =
-            |path: &Path| path.file_name().is_some_and(|file| names.iter().any(|name| file == name.as_str()));
-        let ours =
-            |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.starts_with(&self.paths.run));
-        let mut strays: Vec<_> = entries(&self.paths.etc_netns)?.into_iter().filter(ours).collect();
-        strays.extend(entries(&self.sandboxes())?);
-        strays.retain(|path| !known(path));
-        Ok(strays)
+    /// Files of ours that a sandbox may have, each under the sandbox's name.
+    pub(crate) fn of_sandboxes(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut files: Vec<_> = entries(&self.paths.etc_netns)?;
+        files.retain(|path| self.is_ours(path));
+        files.extend(entries(&self.sandboxes())?);
+        Ok(files)
     }
 
-    pub(crate) fn discard(&self, strays: &[PathBuf]) -> Result<(), Error> {
-        strays.iter().try_for_each(|path| if path.is_symlink() { remove(path) } else { remove_tree(path) })
+    /// Whether an entry of /etc/netns leads into the run directory.
+    fn is_ours(&self, link: &Path) -> bool {
+        fs::read_link(link).is_ok_and(|target| target.starts_with(&self.paths.run))
+    }
+
+    /// Removes one of them.
+    pub(crate) fn discard(path: &Path) -> Result<(), Error> {
+        if path.is_symlink() { remove(path) } else { remove_tree(path) }
+    }
+
+    /// What somebody else has where `ip netns exec` will look for the files of `sandbox`.
+    pub(crate) fn foreign(&self, sandbox: &Name) -> Option<PathBuf> {
+        let link = self.paths.etc_netns.join(sandbox.as_str());
+        (link.symlink_metadata().is_ok() && !self.is_ours(&link)).then_some(link)
     }
 
     /// The host's name servers but those that listen on its loopback, which a sandbox does not reach; or `dns`.
@@ -172,7 +180,7 @@ impl Files {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Writes what `sandbox` knows by name, for the networks that it is `attached_to`.
+    /// Writes what a new `sandbox` knows by name, for the networks that it is `attached_to`.
     pub(crate) fn write_names(
         &mut self,
         sandbox: &Sandbox,
@@ -180,30 +188,63 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<(), Error> {
         let mut extra = String::new();
         for host in &sandbox.add_hosts {
-            let gateway = || {
-                attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway)
-            };
-            let Some(address) = host.address.or_else(gateway) else {
-                return Err(Error::refused(format!("host entry '{}' has no address", host.name))
-                    .because("host-gateway is the host as a network shows it, and the sandbox is on none"));
-            };
-            _ = writeln!(extra, "{address}\t{}", host.name);
+            extra += &added(host, attached_to)?;
         }
         for link in &sandbox.links {
-            let target = self.sandbox_called(link.sandbox.as_str())?;
-            let peers = self.store.read(|tx| attached(tx, target.id))?;
-            let shared = |network: &Network| attached_to.iter().any(|(_, own)| own.id == network.id);
-            let Some((endpoint, _)) = peers.iter().find(|(_, network)| shared(network)) else {
-                return Err(Error::refused(format!("cannot link to sandbox '{}'", target.name))
-                    .because("the two are on no network in common")
-                    .hinting(format!("attach both to one network (--net), or link after `linkspan network connect NETWORK {}`", target.name)));
-            };
-            for lease in &endpoint.leases {
-                _ = writeln!(extra, "{}\t{} {} {}", lease.address, link.alias, target.hostname, target.name);
+            extra += &self.linked(link, attached_to)?;
+        }
+        self.files.write(sandbox, attached_to, &extra)
+    }
+
+    /// Writes it again for a `sandbox` that lives. What it was linked to may be gone, or on no network of its any more.
+    pub(crate) fn rewrite_names(
+        &mut self,
+        sandbox: &Sandbox,
+        attached_to: &[(Endpoint, Network)],
+    ) -> Result<(), Error> {
+        let added = sandbox.add_hosts.iter().map(|host| added(host, attached_to));
+        let mut found: Vec<_> = added.collect();
+        found.extend(sandbox.links.iter().map(|link| self.linked(link, attached_to)));
+        let mut extra = String::new();
+        for lines in found {
+            match lines {
+                Ok(lines) => extra += &lines,
+                Err(Error::Refused { .. } | Error::Unknown { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         self.files.write(sandbox, attached_to, &extra)
     }
+
+    /// The lines for `--link`.
+    fn linked(&mut self, link: &LinkSpec, attached_to: &[(Endpoint, Network)]) -> Result<String, Error> {
+        let target = self.sandbox_called(link.sandbox.as_str())?;
+        let peers = self.store.read(|tx| attached(tx, target.id))?;
+        let shared = |network: &Network| attached_to.iter().any(|(_, own)| own.id == network.id);
+        let Some((endpoint, _)) = peers.iter().find(|(_, network)| shared(network)) else {
+            return Err(Error::refused(format!("cannot link to sandbox '{}'", target.name))
+                .because("the two are on no network in common")
+                .hinting(format!(
+                    "attach both to one network (--net), or link after `linkspan network connect NETWORK {}`",
+                    target.name
+                )));
+        };
+        let line = |text: String, lease: &Lease| {
+            text + &format!("{}\t{} {} {}\n", lease.address, link.alias, target.hostname, target.name)
+        };
+        Ok(endpoint.leases.iter().fold(String::new(), line))
+    }
+}
+
+/// The line for `--add-host`.
+fn added(host: &HostAlias, attached_to: &[(Endpoint, Network)]) -> Result<String, Error> {
+    let gateway =
+        || attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway);
+    let address = host.address.or_else(gateway).ok_or_else(|| {
+        Error::refused(format!("host entry '{}' has no address", host.name))
+            .because("host-gateway is the host as a network shows it, and the sandbox is on none")
+    })?;
+    Ok(format!("{address}\t{}\n", host.name))
 }
 
 fn base(v6: bool) -> String {

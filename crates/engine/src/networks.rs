@@ -75,8 +75,11 @@ impl<K: Kernel> Engine<K> {
     pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
         let network = draft(request)?;
         self.settle()?;
-        let _lock = self.store.lock(&Object::Network(network.name.clone()), Mode::Exclusive, PATIENCE)?;
-        self.found_network(network)
+        self.persist(|engine| {
+            let object = Object::Network(network.name.clone());
+            let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+            engine.found_network(network.clone())
+        })
     }
 
     /// Writes down a drafted network, gives it a subnet if it has none, and makes it in the kernel. The caller holds its lock.
@@ -85,6 +88,9 @@ impl<K: Kernel> Engine<K> {
         self.refuse_foreign_bridge(&network)?;
         let object = Object::Network(network.name.clone());
         let journal = self.store.write(|tx| {
+            if tx.journal()?.iter().any(|entry| entry.object == object) {
+                return Err(Error::Overtaken);
+            }
             let others = tx.networks()?;
             refuse_collisions(&network, &others)?;
             if !network.pools.iter().any(|pool| pool.subnet.addr().is_ipv4()) {
@@ -101,7 +107,7 @@ impl<K: Kernel> Engine<K> {
             ));
         }
         if let Err(error) = self.converge(desired::network(&network), &State::default()) {
-            self.erase_network(&network)?;
+            self.undo(|engine| engine.erase_network(&network));
             return Err(error);
         }
         self.store.write(|tx| tx.end(journal))?;
@@ -162,7 +168,7 @@ impl<K: Kernel> Engine<K> {
         let Some(network) = self.store.read(|tx| tx.network(DEFAULT))? else { return Ok(()) };
         match self.remove_unused(&network) {
             Err(Error::InUse { .. }) => Ok(()),
-            settled => settled,
+            settled => settled.map(drop),
         }
     }
 
@@ -188,8 +194,7 @@ impl<K: Kernel> Engine<K> {
         if network.is_predefined() {
             return Err(always_there(&network.name));
         }
-        self.remove_unused(&network)?;
-        Ok(network.name)
+        if self.remove_unused(&network)? { Ok(network.name) } else { Err(self.unknown_network(key)) }
     }
 
     /// Removes every network that nothing is attached to; the default one goes until its next use.
@@ -201,7 +206,8 @@ impl<K: Kernel> Engine<K> {
         let mut pruned = Vec::new();
         for network in self.store.read(|tx| tx.networks())? {
             match self.remove_unused(&network) {
-                Ok(()) => pruned.push(network.name),
+                Ok(true) => pruned.push(network.name),
+                Ok(false) => {}
                 Err(Error::InUse { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -209,25 +215,31 @@ impl<K: Kernel> Engine<K> {
         Ok(pruned)
     }
 
-    fn remove_unused(&mut self, network: &Network) -> Result<(), Error> {
+    /// Removes a network that nothing is attached to; false if somebody else has removed it.
+    fn remove_unused(&mut self, network: &Network) -> Result<bool, Error> {
         let object = Object::Network(network.name.clone());
         let _lock: Lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
-        self.store.write(|tx| {
+        let there = self.store.write(|tx| {
+            if tx.network_by_id(network.id)?.is_none() {
+                return Ok(false);
+            }
             let by = sandboxes_on(tx, network.id)?;
             if !by.is_empty() {
                 return Err(Error::InUse { network: network.name.clone(), by });
             }
             tx.begin(&object, "remove", "")?;
-            Ok(())
+            Ok(true)
         })?;
-        self.erase_network(network)
+        if there {
+            self.erase_network(network)?;
+        }
+        Ok(there)
     }
 
     /// Takes a network out of kernel, files and store, with its journal entries. The firewall table goes with the last.
     pub(crate) fn erase_network(&mut self, network: &Network) -> Result<(), Error> {
-        let last = self.store.read(|tx| tx.networks())?.iter().all(|other| other.id == network.id);
         self.converge(State { firewall: Some([].into()), ..State::default() }, &desired::network(network))?;
-        if last {
+        if self.is_last(network)? {
             self.drop_firewall(network)?;
         }
         self.files.remove_roster(&network.name)?;
@@ -237,11 +249,22 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
+    /// Whether no network will be left without `network`: all others are being removed.
+    fn is_last(&mut self, network: &Network) -> Result<bool, Error> {
+        self.store.read(|tx| {
+            let journal = tx.journal()?;
+            let goes = |other: &Network| {
+                let object = Object::Network(other.name.clone());
+                journal.iter().any(|entry| entry.object == object && entry.verb == "remove")
+            };
+            Ok(tx.networks()?.iter().all(|other| other.id == network.id || goes(other)))
+        })
+    }
+
     fn drop_firewall(&mut self, last: &Network) -> Result<(), Error> {
         let _host = self.store.lock(&Object::Host, Mode::Exclusive, PATIENCE)?;
         let observed = self.kernel.observe(&Scope::default())?;
-        let others = self.store.read(|tx| tx.networks())?.iter().any(|other| other.id != last.id);
-        if others || observed.firewall.is_none() {
+        if observed.firewall.is_none() || !self.is_last(last)? {
             return Ok(());
         }
         self.apply(&linkspan_plan::diff(&State::default(), &observed))

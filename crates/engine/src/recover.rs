@@ -1,12 +1,18 @@
 //! Putting right what was interrupted or came apart.
 
+use std::path::Path;
+use std::time::Duration;
+
 use linkspan_model::{Id, Name, Sandbox};
-use linkspan_plan::{Kernel, Scope, Step};
-use linkspan_store::{JournalEntry, Lock, Mode, Object};
+use linkspan_plan::{Kernel, Namespace, Scope, Step};
+use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 
 use crate::error::Obstacle;
 use crate::networks::end_all;
-use crate::{Engine, Error};
+use crate::{Engine, Error, Files, PATIENCE};
+
+/// How long `repair` waits for what a killed process left running: a child that sees devices go.
+const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// What `repair` found, in words, and the steps that it took or would take.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -27,24 +33,64 @@ impl Repair {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Finishes or undoes every change whose process died.
+    /// Finishes or undoes every change whose process died, as far as that goes: what is in the way of one is no
+    /// reason to refuse another. What cannot be settled stays in the journal, and is told.
     ///
     /// # Errors
-    /// If one cannot be; it stays in the journal.
-    pub(crate) fn settle(&mut self) -> Result<Vec<String>, Error> {
-        let mut settled = Vec::new();
+    /// If the store cannot be read.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
         for entry in self.store.read(|tx| tx.journal())? {
-            if let Some(_lock) = self.dead(&entry)? {
-                settled.push(format!("{} of {} was interrupted", entry.verb, entry.object));
-                self.finish(&entry)?;
+            if let Err(error) = self.settle_entry(&entry, Duration::ZERO) {
+                self.note(format!(
+                    "{} of {} was interrupted and cannot be settled: {error}",
+                    entry.verb, entry.object
+                ));
             }
         }
-        Ok(settled)
+        Ok(())
+    }
+
+    /// Settles what stands in the way of a command that saw it only when it held the locks.
+    fn settle_or_fail(&mut self) -> Result<(), Error> {
+        for entry in self.store.read(|tx| tx.journal())? {
+            self.settle_entry(&entry, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    /// Does `work`, again whenever it turns out that a dead process left its object half-way.
+    pub(crate) fn persist<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            match work(self) {
+                Err(Error::Overtaken) => self.settle_or_fail()?,
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Undoes what has failed. If that fails too, the journal still has it; the first failure is what is reported.
+    pub(crate) fn undo(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Error>) {
+        if let Err(error) = work(self) {
+            self.note(format!("what was begun could not be undone, the next command tries again: {error}"));
+        }
+    }
+
+    /// Finishes or undoes a change if its process died; whether it did.
+    fn settle_entry(&mut self, entry: &JournalEntry, patience: Duration) -> Result<bool, Error> {
+        let Some(_lock) = self.dead(entry, patience)? else { return Ok(false) };
+        self.finish(entry)?;
+        Ok(true)
     }
 
     /// The lock of an entry's object, if the process that wrote the entry is gone and it was not settled meanwhile.
-    fn dead(&mut self, entry: &JournalEntry) -> Result<Option<Lock>, Error> {
-        let Some(lock) = self.store.try_lock(&entry.object, Mode::Exclusive)? else { return Ok(None) };
+    fn dead(&mut self, entry: &JournalEntry, patience: Duration) -> Result<Option<Lock>, Error> {
+        let lock = match self.store.lock(&entry.object, Mode::Exclusive, patience) {
+            Err(StoreError::Busy { .. }) => return Ok(None),
+            lock => lock?,
+        };
         let still_there = self.store.read(|tx| tx.journal())?.iter().any(|other| other.id == entry.id);
         Ok(still_there.then_some(lock))
     }
@@ -52,12 +98,14 @@ impl<K: Kernel> Engine<K> {
     fn finish(&mut self, entry: &JournalEntry) -> Result<(), Error> {
         match &entry.object {
             Object::Network(name) => {
-                if let Some(network) = self.store.read(|tx| tx.network(name.as_str()))? {
+                let network = self.store.read(|tx| tx.network(name.as_str()))?;
+                if let Some(network) = network.filter(|network| network.name == *name) {
                     return self.erase_network(&network);
                 }
             }
             Object::Sandbox(name) => {
-                if let Some(sandbox) = self.store.read(|tx| tx.sandbox(name.as_str()))? {
+                let sandbox = self.store.read(|tx| tx.sandbox(name.as_str()))?;
+                if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.name == *name) {
                     return match entry.detail.parse::<Id>() {
                         Ok(endpoint) => self.erase_endpoint(&sandbox, endpoint),
                         Err(_) => self.erase_sandbox(&sandbox),
@@ -74,29 +122,36 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If another process has it.
     pub fn hold_run(&self, name: &Name) -> Result<Lock, Error> {
-        Ok(self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, crate::PATIENCE)?)
+        Ok(self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, PATIENCE)?)
     }
 
     /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for.
-    fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
+    pub(crate) fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         if sandbox.ephemeral
             && self.store.try_lock(&Object::Run(sandbox.name.clone()), Mode::Exclusive)?.is_some()
         {
             return Ok(true);
         }
         let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
-        Ok(self.kernel.observe(&scope)?.namespaces.is_empty())
+        let pinned = self.kernel.observe(&scope)?.namespaces.remove(&sandbox.name);
+        // A path is what the kernel gives for a pin that pins nothing.
+        Ok(matches!(pinned, None | Some(Namespace::Path(_))))
     }
 
     /// Removes `sandbox` if nothing holds it any more and nobody is at work on it.
     fn reclaim(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         let object = Object::Sandbox(sandbox.name.clone());
         let Some(_lock) = self.store.try_lock(&object, Mode::Exclusive)? else { return Ok(false) };
+        self.reclaim_locked(sandbox)
+    }
+
+    /// Removes `sandbox` if nothing holds it any more. The caller has its lock.
+    pub(crate) fn reclaim_locked(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         let there = self.store.read(|tx| tx.sandbox_by_id(sandbox.id))?.is_some();
         if !there || !self.is_stale(sandbox)? {
             return Ok(false);
         }
-        self.store.write(|tx| tx.begin(&object, "remove", ""))?;
+        self.store.write(|tx| tx.begin(&Object::Sandbox(sandbox.name.clone()), "remove", ""))?;
         self.erase_sandbox(sandbox)?;
         Ok(true)
     }
@@ -105,7 +160,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn reclaim_behind(&mut self, error: &Error, name: &Name) -> Result<bool, Error> {
         let obstacle = match error {
             Error::Overtaken => {
-                self.settle()?;
+                self.settle_or_fail()?;
                 return Ok(true);
             }
             Error::Refused { obstacle, .. } => *obstacle,
@@ -136,30 +191,84 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// At the first thing that cannot be put right.
     pub fn repair(&mut self, dry_run: bool) -> Result<Repair, Error> {
-        let mut repair = Repair::default();
-        if dry_run {
-            for entry in self.store.read(|tx| tx.journal())? {
-                if self.dead(&entry)?.is_some() {
-                    repair.finished.push(format!("{} of {} was interrupted", entry.verb, entry.object));
-                }
-            }
-        } else {
-            repair.finished = self.settle()?;
-        }
+        let mut repair = Repair { finished: self.finish_all(dry_run)?, ..Repair::default() };
         for sandbox in self.store.read(|tx| tx.sandboxes())? {
-            let gone = if dry_run { self.is_stale(&sandbox)? } else { self.reclaim(&sandbox)? };
+            let gone = if dry_run { self.would_reclaim(&sandbox)? } else { self.reclaim(&sandbox)? };
             if gone {
                 repair.finished.push(format!("sandbox {} is held by nothing", sandbox.name));
             }
         }
-        repair.steps = self.drift()?;
-        let names: Vec<_> =
-            self.store.read(|tx| tx.sandboxes())?.into_iter().map(|sandbox| sandbox.name).collect();
-        repair.files = self.files.strays(&names)?;
-        if !dry_run {
-            self.apply(&repair.steps)?;
-            self.files.discard(&repair.files)?;
+        repair.steps = self.straighten(dry_run)?;
+        // Files come after their row and go before it: one that is there now had a row before, or has one now.
+        for stray in self.files.of_sandboxes()? {
+            if self.is_abandoned(&stray, dry_run)? {
+                repair.files.push(stray);
+            }
         }
         Ok(repair)
+    }
+
+    /// Settles the journal, waiting for what a killed process left running; the changes that were interrupted.
+    fn finish_all(&mut self, dry_run: bool) -> Result<Vec<String>, Error> {
+        let mut finished = Vec::new();
+        for entry in self.store.read(|tx| tx.journal())? {
+            let died = match dry_run {
+                true => self.dead(&entry, AFTERMATH)?.is_some(),
+                false => self.settle_entry(&entry, AFTERMATH)?,
+            };
+            if died {
+                finished.push(format!("{} of {} was interrupted", entry.verb, entry.object));
+            }
+        }
+        Ok(finished)
+    }
+
+    fn would_reclaim(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
+        let lock = self.store.try_lock(&Object::Sandbox(sandbox.name.clone()), Mode::Exclusive)?;
+        let there = self.store.read(|tx| tx.sandbox_by_id(sandbox.id))?.is_some();
+        Ok(lock.is_some() && there && self.is_stale(sandbox)?)
+    }
+
+    /// Brings the whole kernel to what it should hold, while nobody else changes it; the steps that this takes.
+    fn straighten(&mut self, dry_run: bool) -> Result<Vec<Step>, Error> {
+        let _host = self.store.lock(&Object::Host, Mode::Exclusive, PATIENCE)?;
+        let steps = self.drift()?;
+        if !dry_run {
+            self.apply(&steps)?;
+        }
+        Ok(steps)
+    }
+
+    /// Removes files that outlived the boot whose sandboxes they were of.
+    ///
+    /// # Errors
+    /// If they cannot be removed.
+    pub(crate) fn clear_former_boot(&mut self) -> Result<(), Error> {
+        for file in self.files.of_sandboxes()? {
+            self.is_abandoned(&file, false)?;
+        }
+        for network in self.store.read(|tx| tx.networks())? {
+            let lock = self.store.try_lock(&Object::Network(network.name.clone()), Mode::Exclusive)?;
+            if lock.is_some() && !self.store.read(|tx| tx.network_in_use(network.id))? {
+                self.files.remove_roster(&network.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no sandbox has the name of a file; without `dry_run` it is removed then.
+    fn is_abandoned(&mut self, file: &Path, dry_run: bool) -> Result<bool, Error> {
+        let name = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Name>().ok());
+        let Some(name) = name else { return Ok(false) };
+        let Some(_lock) = self.store.try_lock(&Object::Sandbox(name.clone()), Mode::Exclusive)? else {
+            return Ok(false);
+        };
+        if self.store.read(|tx| tx.sandbox(name.as_str()))?.is_some_and(|sandbox| sandbox.name == name) {
+            return Ok(false);
+        }
+        if !dry_run {
+            Files::discard(file)?;
+        }
+        Ok(true)
     }
 }

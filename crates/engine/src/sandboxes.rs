@@ -119,7 +119,7 @@ impl<K: Kernel> Engine<K> {
             }
         };
         if makes_default && created.is_err() {
-            self.put_default_network_away()?;
+            self.undo(Self::put_default_network_away);
         }
         created
     }
@@ -132,7 +132,7 @@ impl<K: Kernel> Engine<K> {
         }
         let sandbox = draft(request, namespace)?;
         let _locks = self.lock_for_create(&sandbox, &networks)?;
-        self.refuse_foreign_pin(&sandbox)?;
+        self.refuse_foreign(&sandbox)?;
         let wanted: Vec<_> = attachments.iter().zip(networks).collect();
         let object = Object::Sandbox(sandbox.name.clone());
         let Self { store, kernel, .. } = self;
@@ -142,7 +142,7 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>((attached, tx.begin(&object, "create", "")?))
         })?;
         if let Err(error) = self.realise(&sandbox, &attached) {
-            self.erase_sandbox(&sandbox)?;
+            self.undo(|engine| engine.erase_sandbox(&sandbox));
             return Err(error);
         }
         self.store.write(|tx| tx.end(journal))?;
@@ -165,8 +165,15 @@ impl<K: Kernel> Engine<K> {
         Ok(wanted.iter().map(lock).collect::<Result<_, _>>()?)
     }
 
-    /// A pin that is there before the intent is written down is somebody else's, and stays.
-    fn refuse_foreign_pin(&mut self, sandbox: &Sandbox) -> Result<(), Error> {
+    /// A pin or file that is there before the intent is written down is somebody else's, and stays.
+    fn refuse_foreign(&mut self, sandbox: &Sandbox) -> Result<(), Error> {
+        if let Some(path) = self.files.foreign(&sandbox.name) {
+            return Err(Error::refused(format!("{} exists already", path.display()))
+                .because("it was not made by Linkspan")
+                .hinting(
+                    "choose another name, or remove it; --add-host and --dns give a sandbox names of its own",
+                ));
+        }
         let known = self.store.read(|tx| tx.sandbox(sandbox.name.as_str()))?.is_some();
         let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
         if known || !sandbox.owns_pin() || self.kernel.observe(&scope)?.namespaces.is_empty() {
@@ -262,7 +269,9 @@ fn draft(request: &SandboxRequest, namespace: NamespaceSource) -> Result<Sandbox
 /// What died half-way between our look at the journal and our locks has to be put right first.
 fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, wanted: &[(&NetAttach, Network)]) -> Result<(), Error> {
     let ours = |object: &Object| match object {
-        Object::Sandbox(name) => *name == sandbox.name,
+        Object::Sandbox(name) => {
+            *name == sandbox.name || sandbox.namespace == NamespaceSource::Sandbox(name.clone())
+        }
         Object::Network(name) => wanted.iter().any(|(_, network)| network.name == *name),
         _ => false,
     };

@@ -57,6 +57,10 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the address wanted is not to be had.
     pub fn connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
         self.settle()?;
+        self.persist(|engine| engine.try_connect(attach, sandbox))
+    }
+
+    fn try_connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
         let sandbox = self.sandbox_called(sandbox)?;
         if !sandbox.namespace.takes_endpoints() {
             return Err(Error::refused(format!(
@@ -69,7 +73,11 @@ impl<K: Kernel> Engine<K> {
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        if self.reclaim_locked(&sandbox)? {
+            return Err(abandoned(&sandbox));
+        }
         let (before, after, journal) = self.store.write(|tx| {
+            refuse_pending(tx, &sandbox, Some(&network))?;
             let before = attached(tx, sandbox.id)?;
             let endpoint = wire(tx, &sandbox, &network, attach, &before)?;
             tx.insert_endpoint(&endpoint)?;
@@ -85,9 +93,9 @@ impl<K: Kernel> Engine<K> {
         wanted.merge(whole);
         let mut former = desired::sandbox(&sandbox, &before);
         former.ports.clear();
-        let made = self.converge(wanted, &former).and_then(|()| self.write_names(&sandbox, &after));
+        let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(&sandbox, &after));
         if let Err(error) = made {
-            self.erase_endpoint(&sandbox, endpoint.id)?;
+            self.undo(|engine| engine.erase_endpoint(&sandbox, endpoint.id));
             return Err(error);
         }
         self.store.write(|tx| tx.end(journal))?;
@@ -101,11 +109,19 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the endpoint has published ports and there is no `force`.
     pub fn disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
         self.settle()?;
+        self.persist(|engine| engine.try_disconnect(network, sandbox, force))
+    }
+
+    fn try_disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
         let network = self.known_network(network)?;
         let sandbox = self.sandbox_called(sandbox)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        if self.reclaim_locked(&sandbox)? {
+            return if force { Ok(()) } else { Err(abandoned(&sandbox)) };
+        }
         let found = self.store.write(|tx| {
+            refuse_pending(tx, &sandbox, None)?;
             let endpoint = tx.endpoints_of_sandbox(sandbox.id)?.into_iter().find(|e| e.network == network.id);
             if let Some(endpoint) = &endpoint {
                 refuse_published(endpoint, force)?;
@@ -123,8 +139,12 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Takes one endpoint out of kernel, files and store, with the sandbox's journal entries.
+    /// Takes one endpoint out of kernel, files and store, with the sandbox's journal entries; all of a sandbox that
+    /// nothing holds any more, whose namespace would come back otherwise.
     pub(crate) fn erase_endpoint(&mut self, sandbox: &Sandbox, endpoint: Id) -> Result<(), Error> {
+        if self.is_stale(sandbox)? {
+            return self.erase_sandbox(sandbox);
+        }
         let before = self.store.read(|tx| attached(tx, sandbox.id))?;
         let after: Vec<_> = before.iter().filter(|(other, _)| other.id != endpoint).cloned().collect();
         let mut former = desired::sandbox(sandbox, &before);
@@ -135,12 +155,37 @@ impl<K: Kernel> Engine<K> {
         if let Some((gone, network)) = before.iter().find(|(other, _)| other.id == endpoint) {
             self.files.strike_from_roster(network, gone)?;
         }
-        self.write_names(sandbox, &after)?;
+        self.rewrite_names(sandbox, &after)?;
         self.store.write(|tx| {
             tx.delete_endpoint(endpoint)?;
             crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))
         })
     }
+}
+
+/// What changed or died half-way between our look and our locks has to be looked at again.
+fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Network>) -> Result<(), Error> {
+    let ours = |object: &Object| match object {
+        Object::Sandbox(name) => *name == sandbox.name,
+        Object::Network(name) => network.is_some_and(|network| network.name == *name),
+        Object::Host | Object::Run(_) => false,
+    };
+    let sandbox_there = tx.sandbox_by_id(sandbox.id)?.is_some();
+    let network_there =
+        network.map_or(Ok(true), |network| Ok::<_, Error>(tx.network_by_id(network.id)?.is_some()))?;
+    if !sandbox_there || !network_there || tx.journal()?.iter().any(|entry| ours(&entry.object)) {
+        return Err(Error::Overtaken);
+    }
+    Ok(())
+}
+
+fn abandoned(sandbox: &Sandbox) -> Error {
+    Error::refused(format!("there is no sandbox '{}' any more", sandbox.name))
+        .because(format!(
+            "nothing is pinned at {}; what was left of the sandbox has been removed",
+            sandbox.pin().display()
+        ))
+        .hinting(format!("`linkspan sandbox create {}` makes it anew", sandbox.name))
 }
 
 fn refuse_published(endpoint: &Endpoint, force: bool) -> Result<(), Error> {

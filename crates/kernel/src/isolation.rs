@@ -138,7 +138,11 @@ fn calls() -> io::Result<Vec<Call>> {
         Call::mount(c"tmpfs", c"/etc", Some(c"tmpfs"), none),
     ];
     for entry in fs::read_dir("/etc")? {
-        calls.push(etc_link(&entry?)?);
+        let entry = entry?;
+        // What is written for the sandboxes inside must not go to the host's.
+        if entry.file_name() != "netns" {
+            calls.push(etc_link(&entry)?);
+        }
     }
     calls.push(Call::Route(link::up_by_name("lo").finish(1, 0)));
     Ok(calls)

@@ -1,0 +1,142 @@
+//! kill -9 at random instants: after `repair` the command has been carried out whole, or not at all.
+
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use linkspan_lab::{Net, here, sh};
+
+use crate::host::{assert_in_order, command, has, linkspan, listed, make_lab, timed};
+use crate::random::{Random, from_env};
+use crate::snapshot::Snapshot;
+
+/// Rounds in `cargo test`; LINKSPAN_KILLS says otherwise.
+const ROUNDS: u64 = 60;
+/// Where the sandbox that nothing may happen to is reached from the host.
+const KEPT: &str = "10.7.0.1:8080";
+
+/// What gets killed, and what comes before it.
+struct Story {
+    before: &'static [&'static str],
+    killed: &'static str,
+    /// Whether what is there afterwards is as it should be.
+    check: fn(),
+    after: &'static [&'static str],
+}
+
+const CREATE: &str = "sandbox create --net lab --net wide -p 8081:80 -p 9000-9020:9000-9020/udp x";
+const STORIES: [Story; 6] = [
+    Story { before: &[], killed: CREATE, check: sandbox_works, after: &["sandbox rm -f x"] },
+    Story { before: &[CREATE], killed: "sandbox rm x", check: sandbox_works, after: &["sandbox rm -f x"] },
+    Story {
+        before: &["sandbox create --net lab x"],
+        killed: "network connect wide x",
+        check: attached_as_listed,
+        after: &["sandbox rm x"],
+    },
+    Story {
+        before: &[CREATE],
+        killed: "network disconnect wide x",
+        check: attached_as_listed,
+        after: &["sandbox rm x"],
+    },
+    Story { before: &[], killed: NETWORK, check: network_works, after: &[] },
+    Story { before: &[NETWORK], killed: "network rm new", check: network_works, after: &[] },
+];
+const NETWORK: &str = "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.name=br9 new";
+
+#[test]
+fn a_command_killed_at_any_instant_leaves_all_or_nothing() {
+    linkspan_lab::run(here!(), || {
+        if !has("nft") {
+            return;
+        }
+        make_lab();
+        linkspan("network create --subnet 10.8.0.0/16 wide");
+        linkspan("sandbox create --net lab -p 8080:80 keep");
+        Net::pinned("keep").serve_tcp("0.0.0.0:80");
+        let usual = STORIES.each_ref().map(usual_duration);
+        let empty = Snapshot::take();
+        let mut random = Random::new();
+        for round in 0..from_env("LINKSPAN_KILLS").unwrap_or(ROUNDS) {
+            let at = usize::try_from(random.below(STORIES.len() as u64)).unwrap();
+            let story = &STORIES[at];
+            story.before.iter().for_each(|line| drop(linkspan(line)));
+            let delay = instant_within(usual[at], &mut random);
+            let ended = kill_after(story.killed, delay);
+            println!(
+                "round {round}: `{}` killed after {delay:?}{}",
+                story.killed,
+                if ended { " (over)" } else { "" }
+            );
+            if random.below(4) == 0 {
+                kill_after("repair", instant_within(usual[at], &mut random));
+            }
+            linkspan("repair");
+            assert_in_order("after repair");
+            (story.check)();
+            story.after.iter().for_each(|line| drop(linkspan(line)));
+            if listed("network").contains(&"new".to_owned()) {
+                linkspan("network rm new");
+            }
+            empty.assert_restored("after repair and removal");
+            Net::here().ask_tcp(KEPT).expect("the sandbox that lives answers through its published port");
+        }
+    });
+}
+
+/// How long the command that is to be killed usually takes.
+fn usual_duration(story: &Story) -> Duration {
+    let once = || {
+        story.before.iter().for_each(|line| drop(linkspan(line)));
+        let time = timed(story.killed);
+        story.after.iter().for_each(|line| drop(linkspan(line)));
+        if listed("network").contains(&"new".to_owned()) {
+            linkspan("network rm new");
+        }
+        time
+    };
+    (once() + once()) / 2
+}
+
+fn instant_within(usual: Duration, random: &mut Random) -> Duration {
+    let limit = u64::try_from(usual.mul_f64(1.1).as_micros()).unwrap();
+    Duration::from_micros(random.below(limit))
+}
+
+/// Starts a command and kills it; whether it had ended before.
+fn kill_after(line: &str, delay: Duration) -> bool {
+    let begin = Instant::now();
+    let mut child = command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    sleep(delay.saturating_sub(begin.elapsed()));
+    child.kill().unwrap();
+    child.wait().unwrap().code().is_some()
+}
+
+fn sandbox_works() {
+    if listed("sandbox").contains(&"x".to_owned()) {
+        let x = Net::pinned("x");
+        x.sh("ping -c1 -W2 10.7.0.1 && ping -c1 -W2 10.8.0.1");
+        x.serve_tcp("0.0.0.0:80");
+        Net::here().ask_tcp("10.7.0.1:8081").expect("the published port answers");
+    }
+}
+
+fn attached_as_listed() {
+    let wide = linkspan("network inspect wide").contains("\"x\"");
+    let links = sh("ip -br -n x link");
+    assert_eq!(links.contains("eth1@"), wide, "{links}");
+    let x = Net::pinned("x");
+    x.sh("ping -c1 -W2 10.7.0.1");
+    if wide {
+        x.sh("ping -c1 -W2 10.8.0.1");
+    }
+}
+
+fn network_works() {
+    if listed("network").contains(&"new".to_owned()) {
+        linkspan("sandbox create --net new y");
+        Net::pinned("y").sh("ping -c1 -W2 10.9.0.1");
+        linkspan("sandbox rm y");
+    }
+}

@@ -1,0 +1,11 @@
+//! The program killed, raced, sabotaged and starved: whatever happens to it, the host comes out whole.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod crowd;
+mod growth;
+mod host;
+mod kills;
+mod random;
+mod reuse;
+mod snapshot;
