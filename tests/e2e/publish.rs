@@ -46,10 +46,13 @@ fn sandboxes_of_the_same_network_reach_a_port_even_their_own() {
         let world = World::new();
         let web = web(&world, WEB);
         let peer = world.sandbox("peer", "--net lab");
-        for protocol in BOTH {
-            for host in ["192.0.2.1:8080", "10.7.0.1:8080"] {
-                assert_eq!(source(&peer, protocol, host), "10.7.0.1");
-                assert_eq!(source(&web, protocol, host), "10.7.0.1");
+        for through_the_firewall in ["1", "0"] {
+            bridge_netfilter(through_the_firewall);
+            for protocol in BOTH {
+                for host in ["192.0.2.1:8080", "10.7.0.1:8080"] {
+                    assert_eq!(source(&peer, protocol, host), "10.7.0.1");
+                    assert_eq!(source(&web, protocol, host), "10.7.0.1");
+                }
             }
         }
     });

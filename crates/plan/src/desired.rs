@@ -27,7 +27,10 @@ pub fn network(network: &Network) -> State {
         elements.insert(Element::Masquerade(name.clone()));
     }
     if network.pools.iter().any(|pool| pool.default_gateway() != pool.gateway) {
-        elements.insert(Element::ForeignGateway(name));
+        elements.insert(Element::ForeignGateway(name.clone()));
+    }
+    if !network.bridge.icc {
+        elements.insert(Element::Apart(name));
     }
     state.firewall = Some(elements);
     state

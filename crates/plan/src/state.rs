@@ -100,6 +100,8 @@ pub enum Element {
     /// A bridge whose sandboxes have another default gateway than it: published flows into it take its address,
     /// or the reply would not come back this way.
     ForeignGateway(IfName),
+    /// A bridge without icc. Its ports are isolated; by way of the host its sandboxes do not meet either.
+    Apart(IfName),
     /// A published port; an unspecified `host` stands for every address of the host.
     Publish {
         /// The protocol.
@@ -130,6 +132,7 @@ impl Element {
             Self::Masquerade(_) => "masqueraded",
             Self::Internal(_) => "internal",
             Self::ForeignGateway(_) => "foreign_gateway",
+            Self::Apart(_) => "apart",
             Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
                 (Family::V4, true) => "publish4_any",
                 (Family::V4, false) => "publish4",
@@ -160,7 +163,8 @@ impl fmt::Display for Element {
             Self::Bridge(name)
             | Self::Masquerade(name)
             | Self::Internal(name)
-            | Self::ForeignGateway(name) => {
+            | Self::ForeignGateway(name)
+            | Self::Apart(name) => {
                 write!(f, "{name}")?;
             }
             Self::Publish { protocol, host, port, to } if host.is_unspecified() => {

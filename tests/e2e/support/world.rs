@@ -1,7 +1,9 @@
 //! A host, a machine outside, and traffic between them and the sandboxes.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 
 use linkspan_lab::{Net, run_tool, sh, wire};
@@ -42,6 +44,15 @@ impl World {
         let net = Net::pinned(name);
         serve(&net, &[80, 53]);
         net
+    }
+}
+
+/// Sets whether bridged frames pass the host's firewall too, as on hosts where other container engines run. Where the
+/// kernel cannot, they never do.
+pub fn bridge_netfilter(value: &str) {
+    let setting = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    if setting.exists() {
+        fs::write(setting, value).expect("a sysctl of this namespace");
     }
 }
 

@@ -141,6 +141,7 @@ pub fn firewall(elements: &BTreeSet<Element>) {
         Element::Masquerade(_) => "what leaves from here takes the host's address",
         Element::Internal(_) => "reaches nothing outside",
         Element::ForeignGateway(_) => "published flows into here take the bridge's address",
+        Element::Apart(_) => "its sandboxes reach each other only where one publishes",
         Element::Publish { .. } | Element::PublishRange { .. } => "a published port, and where it leads",
     };
     let row = |element: &Element| vec![element.to_string(), meaning(element).to_owned()];

@@ -46,9 +46,10 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
             entry(set, ifname(name), Vec::new()),
             entry("same_bridge", ifname(name).repeat(2), Vec::new()),
         ],
-        Element::Masquerade(name) | Element::Internal(name) | Element::ForeignGateway(name) => {
-            vec![entry(set, ifname(name), Vec::new())]
-        }
+        Element::Masquerade(name)
+        | Element::Internal(name)
+        | Element::ForeignGateway(name)
+        | Element::Apart(name) => vec![entry(set, ifname(name), Vec::new())],
         Element::Publish { protocol, host, port, to } => {
             if host.is_ipv4() != to.is_ipv4() {
                 return None;
@@ -97,6 +98,7 @@ fn single(entry: &Entry) -> Option<Element> {
         "masqueraded" => ifname_of(key).map(Element::Masquerade),
         "internal" => ifname_of(key).map(Element::Internal),
         "foreign_gateway" => ifname_of(key).map(Element::ForeignGateway),
+        "apart" => ifname_of(key).map(Element::Apart),
         "publish4" => publish(address(key.get(..4)?)?, key.get(4..)?, &entry.data),
         "publish6" => publish(address(key.get(..16)?)?, key.get(16..)?, &entry.data),
         "publish4_any" => publish(Ipv4Addr::UNSPECIFIED.into(), key, &entry.data),
@@ -239,6 +241,7 @@ mod tests {
             Element::Masquerade("br-1".parse().unwrap()),
             Element::Internal("br-1".parse().unwrap()),
             Element::ForeignGateway("br-1".parse().unwrap()),
+            Element::Apart("br-1".parse().unwrap()),
             publish("0.0.0.0", 53, "172.18.0.2:5353"),
             publish("192.0.2.1", 53, "172.18.0.2:5353"),
             publish("::", 53, "[fd00::2]:5353"),

@@ -29,12 +29,13 @@ pub(super) struct Set {
 }
 
 /// Every set, in the order that they are made in.
-pub(super) const SETS: [Set; 15] = [
+pub(super) const SETS: [Set; 16] = [
     set("bridges", &[Ifname], "bridges of Linkspan"),
     set("same_bridge", &[Ifname, Ifname], "back into the network it came from"),
     set("masqueraded", &[Ifname], "traffic to the outside takes the host's address"),
     set("internal", &[Ifname], "nothing goes out, nothing comes in"),
     set("foreign_gateway", &[Ifname], "replies would leave by another gateway"),
+    set("apart", &[Ifname], "its sandboxes meet only where one publishes"),
     map("publish4", &[Ipv4, Protocol, Service], &[Ipv4, Service], "published on one address of the host"),
     map("publish4_any", &[Protocol, Service], &[Ipv4, Service], "published on every address of the host"),
     map("publish6", &[Ipv6, Protocol, Service], &[Ipv6, Service], "published on one address of the host"),
@@ -74,7 +75,7 @@ const fn range(name: &'static str, to: Field) -> Set {
 impl Set {
     /// The one that is called `name`.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
-        static ALL: [Set; 15] = SETS;
+        static ALL: [Set; 16] = SETS;
         ALL.iter().find(|set| set.name == name)
     }
 

@@ -160,7 +160,7 @@ fn forward() -> Vec<Rule> {
     vec![
         rule().ct(Ct::State).any_of(ESTABLISHED | RELATED).accept(),
         rule().iifname_not("bridges").oifname_not("bridges").accept(),
-        rule().iifname_oifname("same_bridge").accept(),
+        rule().iifname_not("apart").iifname_oifname("same_bridge").accept(),
         rule().iifname("internal").drop(),
         rule().oifname("internal").drop(),
         rule().ct(Ct::Status).any_of(DNAT).accept(),

@@ -17,6 +17,7 @@ fn one_of_each() -> Vec<Element> {
         Element::Masquerade(network()),
         Element::Internal(network()),
         Element::ForeignGateway(network()),
+        Element::Apart(network()),
         publish("0.0.0.0", 8080, "172.18.0.2:80"),
         publish("192.0.2.1", 8081, "172.18.0.2:80"),
         publish("::", 8080, "[fd00::2]:80"),
