@@ -31,7 +31,7 @@ impl Host {
                 .partition(|(_, route)| route.namespace == peer.namespace && route.ifname == peer.ifname);
             routes = others;
             let pair = self.create_pair(name, port, peer).map_err(|refusal| refusal.of(step))?;
-            self.configure_inside(step, pair, peer, through)?;
+            self.configure_inside(step, pair, port, through)?;
             self.make_known(pair, peer).map_err(|refusal| refusal.of(step))?;
         }
         for (step, route) in routes {
@@ -44,13 +44,15 @@ impl Host {
         &mut self,
         step: &Step,
         pair: Pair,
-        peer: &Peer,
+        port: &Port,
         routes: Vec<(&Step, &Route)>,
     ) -> std::result::Result<(), KernelError> {
+        let Some(peer) = &port.peer else { return Ok(()) };
         self.set_ipv6(peer).map_err(|refusal| refusal.of(step))?;
         let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
         let mut batch = Batch::new();
-        batch.push(step, link::prepare_peer(pair.inside, has_ipv6));
+        let silent = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
+        batch.push(step, link::prepare_peer(pair.inside, silent));
         if has_ipv6 {
             batch.push(step, address::add_link_local(pair.inside, peer.mac));
         }
@@ -102,7 +104,8 @@ impl Host {
         pair.ok_or_else(|| Refusal::new(Failure::NotFound, format!("{name} went away while it was made")))
     }
 
-    /// A sandbox without an IPv6 address gets none from a neighbour's router advertisements either.
+    /// A sandbox without an IPv6 address gets none from a neighbour's router advertisements either. Not by
+    /// `disable_ipv6`: writing that spins for as long as anybody on the host changes a device.
     fn set_ipv6(&mut self, peer: &Peer) -> Result<()> {
         if !self.ipv6 {
             return Ok(());
@@ -112,12 +115,14 @@ impl Host {
         self.live_sandbox(&peer.namespace)?;
         let Some(sandbox) = self.sandboxes.get(&peer.namespace) else { return Ok(()) };
         sandbox.namespace.within(&self.home, || {
-            if has_ipv6 {
-                sysctl::write_if_there(&format!("{conf}/disable_ipv6"), "0")?;
-                sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")
-            } else {
-                sysctl::write_if_there(&format!("{conf}/disable_ipv6"), "1")
+            if !has_ipv6 {
+                return sysctl::write_if_there(&format!("{conf}/accept_ra"), "0");
             }
+            let disabled = format!("{conf}/disable_ipv6");
+            if sysctl::read(&disabled)?.as_deref() == Some("1") {
+                sysctl::write(&disabled, "0")?;
+            }
+            sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")
         })?
     }
 }
