@@ -1,5 +1,6 @@
 //! Steps into transactions: one, unless the socket cannot send so much at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use linkspan_plan::{Element, Failure, KernelError, Step};
@@ -19,10 +20,10 @@ const ATTEMPTS: u32 = 4;
 const BRACKETS: usize = 40;
 
 /// A transaction that failed.
-struct Refusal {
+struct Failed<'a> {
     error: Error,
     /// The message that was refused, if it was one.
-    about: Option<About>,
+    about: Option<About<'a>>,
     /// The kinds of expression that are known to work, because messages before it had them.
     known: BTreeSet<&'static str>,
 }
@@ -44,26 +45,26 @@ impl Firewall {
 
     fn change(&mut self, steps: &[Step], changes: &[Change]) -> Result<(), KernelError> {
         let creates = changes.iter().any(|change| matches!(change.kind, Kind::Create));
-        let mut todo = changes.to_vec();
+        let mut todo = Cow::Borrowed(changes);
         let mut table = Table::Ours;
         if creates {
             table = self.table()?;
-            todo = outstanding(todo, table, deleted(changes));
+            todo = outstanding(changes, table, deleted(changes)).into();
         }
         let mut attempt = 1;
         loop {
-            let Err(refusal) = self.commit(requests(&todo, table)) else { return Ok(()) };
-            if attempt == ATTEMPTS || !refusal.may_pass(&todo) {
-                return Err(self.explain(steps, *refusal));
+            let Err(failed) = self.commit(requests(&todo, table)) else { return Ok(()) };
+            if attempt == ATTEMPTS || !failed.may_pass(&todo) {
+                return Err(self.explain(steps, *failed));
             }
             attempt += 1;
             table = self.table()?;
-            let there = self.entries(&deleted(changes))?.unwrap_or_default();
-            todo = outstanding(changes.to_vec(), table, there);
+            let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
+            todo = outstanding(changes, table, there).into();
         }
     }
 
-    fn commit(&mut self, requests: Vec<Request>) -> Result<(), Box<Refusal>> {
+    fn commit<'a>(&mut self, requests: Vec<Request<'a>>) -> Result<(), Box<Failed<'a>>> {
         let mut limit = self.socket.send_limit();
         let size: usize = requests.iter().map(|request| request.message.len()).sum();
         if size + BRACKETS > limit {
@@ -88,15 +89,15 @@ impl Firewall {
                 let before = failed.by_ref().take(error.index.unwrap_or_default());
                 known.extend(before.flat_map(|about| about.needs().to_vec()));
                 let about = error.index.and(failed.next());
-                return Err(Box::new(Refusal { error, about, known }));
+                return Err(Box::new(Failed { error, about, known }));
             }
         }
         Ok(())
     }
 
     /// The step that failed, in the kernel's words or in better ones.
-    fn explain(&mut self, steps: &[Step], refusal: Refusal) -> KernelError {
-        let Refusal { error, about, known } = refusal;
+    fn explain(&mut self, steps: &[Step], failed: Failed<'_>) -> KernelError {
+        let Failed { error, about, known } = failed;
         let line = |step: usize| steps.get(step).map(ToString::to_string).unwrap_or_default();
         match about {
             None => refused(line(0), &error),
@@ -131,9 +132,9 @@ impl Firewall {
     }
 
     /// The first of the `changes` that something else is in the way of, and what.
-    fn clash(&mut self, steps: &[Step], changes: &[(usize, Entry)]) -> Option<(usize, Element)> {
-        let wanted = changes.iter().map(|(_, entry)| entry.clone()).collect();
-        let there = elements(&self.entries(&wanted).ok()??);
+    fn clash(&mut self, steps: &[Step], changes: &[(usize, &Entry)]) -> Option<(usize, Element)> {
+        let wanted = changes.iter().map(|(_, entry)| (*entry).clone()).collect();
+        let there = elements(&self.entries(&wanted, true).ok()??);
         changes.iter().find_map(|(step, _)| {
             let Some(Step::AddElement(element)) = steps.get(*step) else { return None };
             let holder = there.iter().find(|holder| excludes(holder, element))?;
@@ -163,7 +164,7 @@ fn is_clash(errno: Errno) -> bool {
     matches!(errno, Errno::EEXIST | Errno::EBUSY | Errno::ENOTEMPTY)
 }
 
-impl Refusal {
+impl Failed<'_> {
     /// Whether looking again may help: something to delete was gone, or another process made the table just now.
     fn may_pass(&self, changes: &[Change]) -> bool {
         match self.about {
@@ -177,7 +178,7 @@ impl Refusal {
     }
 }
 
-impl About {
+impl About<'_> {
     fn needs(&self) -> &[&'static str] {
         match self {
             Self::Part { needs, .. } => needs,

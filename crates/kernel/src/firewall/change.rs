@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use linkspan_plan::{Failure, KernelError, Step};
 
+use crate::error::Refusal;
 use crate::netlink::Message;
 
 use super::element::{Entry, entries};
@@ -31,18 +32,18 @@ pub(super) enum Kind {
 }
 
 /// A message with what it is about, for the error that may come of it.
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     pub(super) message: Message,
-    pub(super) about: About,
+    pub(super) about: About<'a>,
 }
 
-pub(super) enum About {
+pub(super) enum About<'a> {
     /// The table itself.
     Table { step: usize },
     /// A part of the table.
     Part { step: usize, what: String, needs: Vec<&'static str> },
     /// Elements of one set.
-    Elements { changes: Vec<(usize, Entry)> },
+    Elements { changes: Vec<(usize, &'a Entry)> },
 }
 
 /// The changes that `steps` are made of; those of other parts of the kernel are refused.
@@ -72,7 +73,7 @@ pub(super) fn changes(steps: &[Step]) -> Result<Vec<Change>, KernelError> {
 }
 
 fn impossible(step: &Step, why: &str) -> KernelError {
-    KernelError { what: step.to_string(), cause: why.to_owned(), hint: None, failure: Failure::Other }
+    Refusal::new(Failure::Other, why).of(step)
 }
 
 /// The keys that are to be deleted.
@@ -86,8 +87,8 @@ pub(super) fn deleted(changes: &[Change]) -> BTreeSet<Entry> {
 
 /// Leaves out what is done already, in a kernel that has `table` with the elements `there`: making our table
 /// where it is, and deleting what is not there.
-pub(super) fn outstanding(changes: Vec<Change>, mut table: Table, mut there: BTreeSet<Entry>) -> Vec<Change> {
-    let mut needed = |change: &Change| match &change.kind {
+pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTreeSet<Entry>) -> Vec<Change> {
+    let mut needed = |change: &&Change| match &change.kind {
         Kind::Create => {
             let needed = table != Table::Ours;
             table = Table::Ours;
@@ -106,11 +107,11 @@ pub(super) fn outstanding(changes: Vec<Change>, mut table: Table, mut there: BTr
         }
         Kind::Delete(entry) => there.remove(entry),
     };
-    changes.into_iter().filter(|change| needed(change)).collect()
+    changes.iter().filter(|change| needed(change)).cloned().collect()
 }
 
 /// The messages that make `changes` in order, in a kernel that has `table`.
-pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request> {
+pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>> {
     let mut requests = Vec::new();
     let mut run = Run::default();
     for Change { step, kind } in changes {
@@ -133,7 +134,7 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request> {
     requests
 }
 
-fn create(step: usize, table: Table, requests: &mut Vec<Request>) {
+fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
     if table != Table::Absent {
         requests.push(Request { message: delete_table(), about: About::Table { step } });
     }
@@ -148,21 +149,21 @@ fn create(step: usize, table: Table, requests: &mut Vec<Request>) {
 /// Elements in a row that are all added or all deleted: their order among themselves is free, so those of a set
 /// share messages.
 #[derive(Default)]
-struct Run {
+struct Run<'a> {
     deletes: bool,
-    sets: BTreeMap<&'static str, Vec<(usize, Entry)>>,
+    sets: BTreeMap<&'static str, Vec<(usize, &'a Entry)>>,
 }
 
-impl Run {
-    fn push(&mut self, deletes: bool, step: usize, entry: &Entry, requests: &mut Vec<Request>) {
+impl<'a> Run<'a> {
+    fn push(&mut self, deletes: bool, step: usize, entry: &'a Entry, requests: &mut Vec<Request<'a>>) {
         if deletes != self.deletes {
             self.finish(requests);
             self.deletes = deletes;
         }
-        self.sets.entry(entry.set).or_default().push((step, entry.clone()));
+        self.sets.entry(entry.set).or_default().push((step, entry));
     }
 
-    fn finish(&mut self, requests: &mut Vec<Request>) {
+    fn finish(&mut self, requests: &mut Vec<Request<'a>>) {
         for (set, mut changes) in std::mem::take(&mut self.sets) {
             while !changes.is_empty() {
                 let rest = changes.split_off(fitting(&changes));
@@ -179,9 +180,9 @@ impl Run {
 }
 
 /// How many of the first of `changes` fit one message.
-fn fitting(changes: &[(usize, Entry)]) -> usize {
+fn fitting(changes: &[(usize, &Entry)]) -> usize {
     let mut size = 0;
-    let too_many = |(_, entry): &(usize, Entry)| {
+    let too_many = |(_, entry): &(usize, &Entry)| {
         size += entry.size();
         size > LIST
     };

@@ -3,36 +3,16 @@
 use linkspan_plan::{Failure, KernelError};
 use nix::errno::Errno;
 
+use crate::error::Refusal;
 use crate::netlink::Error;
 
 /// That `what` was refused with `error`.
 pub(super) fn refused(what: impl Into<String>, error: &Error) -> KernelError {
-    KernelError {
-        what: what.into(),
-        cause: error.to_string(),
-        hint: hint(error.errno).map(str::to_owned),
-        failure: failure(error.errno),
+    let mut refusal = Refusal::from(error.clone());
+    if matches!(error.errno, Errno::EMSGSIZE | Errno::ENOBUFS) {
+        refusal = refusal.hint(Failure::Other, "raise the sysctl net.core.wmem_max, or run it as root");
     }
-}
-
-fn hint(errno: Errno) -> Option<&'static str> {
-    match errno {
-        Errno::EPERM | Errno::EACCES => {
-            Some("run it as root, or with CAP_NET_ADMIN in this network namespace")
-        }
-        Errno::EMSGSIZE | Errno::ENOBUFS => Some("raise the sysctl net.core.wmem_max, or run it as root"),
-        _ => None,
-    }
-}
-
-pub(super) fn failure(errno: Errno) -> Failure {
-    match errno {
-        Errno::EPERM | Errno::EACCES => Failure::Privilege,
-        Errno::EEXIST => Failure::Exists,
-        Errno::ENOENT | Errno::ENODEV | Errno::EADDRNOTAVAIL => Failure::NotFound,
-        Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT => Failure::Unsupported,
-        _ => Failure::Other,
-    }
+    refusal.of(what.into())
 }
 
 /// What the kernel is built without if it does not know these kinds of expression.

@@ -49,12 +49,15 @@ impl Firewall {
                 Ok(Some(elements(&found)))
             }
             Elements::These(wanted) => {
-                let keys = wanted.iter().filter_map(entries).flatten().collect();
-                let Some(found) = self.entries(&keys)? else { return Ok(None) };
-                let there = |element: &&Element| {
-                    entries(element).is_some_and(|parts| parts.iter().all(|part| found.contains(part)))
-                };
-                Ok(Some(wanted.iter().filter(there).cloned().collect()))
+                let parts: Vec<_> =
+                    wanted.iter().filter_map(|element| Some((element, entries(element)?))).collect();
+                let keys = parts.iter().flat_map(|(_, parts)| parts).cloned().collect();
+                let Some(mut found) = self.entries(&keys, false)? else { return Ok(None) };
+                for set in unsure(&parts, &found) {
+                    found.extend(self.dump(set)?);
+                }
+                let there = parts.iter().filter(|(_, parts)| parts.iter().all(|part| found.contains(part)));
+                Ok(Some(there.map(|(element, _)| (*element).clone()).collect()))
             }
         }
     }
@@ -66,18 +69,18 @@ impl Firewall {
     }
 
     /// What is there under the keys of `wanted`, with the data it has, and perhaps more of the same sets;
-    /// none if our table is not there.
+    /// none if our table is not there. With `ranges`, all there is in maps of ranges that are asked for.
     pub(super) fn entries(
         &mut self,
         wanted: &BTreeSet<Entry>,
+        ranges: bool,
     ) -> Result<Option<BTreeSet<Entry>>, KernelError> {
         let mut by_set: BTreeMap<&'static str, Vec<&Entry>> = BTreeMap::new();
         for entry in wanted {
             by_set.entry(entry.set).or_default().push(entry);
         }
-        // Asked for one key of a range map, kernels differ in what they answer.
         let dumped = |(set, entries): &(&'static str, Vec<&Entry>)| {
-            entries.len() > ASKED || Set::named(set).is_some_and(|set| set.interval)
+            entries.len() > ASKED || ranges && Set::named(set).is_some_and(|set| set.interval)
         };
         let (dumped, asked): (Vec<_>, Vec<_>) = by_set.into_iter().partition(dumped);
         let asked: Vec<&Entry> = asked.into_iter().flat_map(|(_, entries)| entries).collect();
@@ -122,6 +125,17 @@ impl Firewall {
 }
 
 const ASKING: &str = "look at firewall table inet linkspan";
+
+/// The maps in which a range was found to begin, but not to end: asked for the end, the kernel gives the
+/// beginning of the next range if there is one right behind it.
+fn unsure(parts: &[(&Element, Vec<Entry>)], found: &BTreeSet<Entry>) -> BTreeSet<&'static str> {
+    let half = |parts: &[Entry]| {
+        let there = parts.iter().filter(|part| found.contains(part)).count();
+        there > 0 && there < parts.len()
+    };
+    let ranges = parts.iter().filter(|(element, _)| matches!(element, Element::PublishRange { .. }));
+    ranges.filter(|(_, parts)| half(parts)).map(|(element, _)| element.set()).collect()
+}
 
 /// Reads the answer to a batch's first message, the question for the table.
 fn table(answers: &[Answer], errors: &[Error]) -> Result<Table, KernelError> {

@@ -2,6 +2,7 @@
 
 use linkspan_lab as lab;
 use linkspan_model::Protocol;
+use linkspan_plan::{Element, Step};
 
 use crate::net::{HOST, ask, at, created, gets_nowhere, lay_out, networks, publish, reaches, serve, sh};
 
@@ -77,6 +78,29 @@ fn an_internal_network_is_shut_in_even_where_it_is_published() {
         reaches(Protocol::Tcp, "c1", "172.20.0.1:90", " 172.20.0.2");
         reaches(Protocol::Tcp, "c1", "172.20.0.1:8080", "c1 172.20.0.1");
         reaches(Protocol::Tcp, HOST, "127.0.0.1:8080", "c1 172.20.0.1");
+    });
+}
+
+#[test]
+fn sandboxes_that_are_apart_do_not_meet_by_way_of_the_host() {
+    lab::run(lab::here!(), || {
+        lay_out();
+        for name in ["a1", "a2"] {
+            sh(&format!("ip link set v-{name} type bridge_slave isolated on"));
+            serve(Protocol::Tcp, name, "[::]:80");
+        }
+        sh("ip -n a2 route add 172.18.0.2 via 172.18.0.1; ip -n a1 route add 172.18.0.3 via 172.18.0.1
+            ip -n a2 route add fd0a::2 via fd0a::1; ip -n a1 route add fd0a::3 via fd0a::1");
+        let mut elements = networks();
+        elements.push(publish(Protocol::Tcp, "0.0.0.0", 8080, "172.18.0.2:80"));
+        let mut firewall = created(&elements);
+        reaches(Protocol::Tcp, "a2", "172.18.0.2:80", "a1 172.18.0.3");
+        reaches(Protocol::Tcp, "a2", "[fd0a::2]:80", "a1 fd0a::3");
+        firewall.apply(&[Step::AddElement(Element::Apart("br-a".parse().unwrap()))]).unwrap();
+        gets_nowhere(Protocol::Tcp, "a2", "172.18.0.2:80");
+        gets_nowhere(Protocol::Tcp, "a2", "[fd0a::2]:80");
+        reaches(Protocol::Tcp, "a2", "172.18.0.1:8080", "a1 172.18.0.1");
+        reaches(Protocol::Tcp, "b1", "172.18.0.1:8080", "a1 172.19.0.2");
     });
 }
 

@@ -1,7 +1,6 @@
 //! Who holds a port of the host.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Instant;
 
 use linkspan_kernel::firewall::port_holder;
 use linkspan_lab as lab;
@@ -161,31 +160,5 @@ fn a_free_port_stays_free() {
         }
         assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before);
         TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000))).unwrap();
-    });
-}
-
-#[test]
-#[ignore = "prints what it costs"]
-fn cost() {
-    lab::run(lab::here!(), || {
-        let _listeners: Vec<TcpListener> =
-            (20_000..20_500).map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
-        for (protocol, first, last) in [
-            (Protocol::Tcp, 80, 80),
-            (Protocol::Udp, 80, 80),
-            (Protocol::Tcp, 80, 83),
-            (Protocol::Tcp, 80, 3079),
-            (Protocol::Udp, 80, 3079),
-        ] {
-            let mut micros: Vec<f64> = (0..200)
-                .map(|_| {
-                    let start = Instant::now();
-                    port_holder(protocol, Ipv4Addr::UNSPECIFIED.into(), PortRange { first, last }).unwrap();
-                    start.elapsed().as_secs_f64() * 1e6
-                })
-                .collect();
-            micros.sort_by(f64::total_cmp);
-            println!("{protocol} {first}-{last}: median {:.1} us, least {:.1}", micros[100], micros[0]);
-        }
     });
 }

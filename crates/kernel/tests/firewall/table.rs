@@ -1,6 +1,7 @@
 //! The firewall's table: what `nft` reads in it, and what becomes of steps.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use linkspan_kernel::firewall::Firewall;
 use linkspan_lab as lab;
@@ -229,5 +230,54 @@ fn steps_of_others_and_mixed_families_are_refused() {
         assert_eq!(firewall.observe(&Elements::These([mixed.clone()].into())).unwrap(), Some([].into()));
         let error = firewall.apply(&[Step::AddElement(mixed)]).unwrap_err();
         assert!(error.cause.contains("address family"), "{error}");
+    });
+}
+
+#[test]
+fn who_may_not_is_told_so() {
+    lab::run(lab::here!(), || {
+        sh(
+            "setpriv --bounding-set=-all --inh-caps=-all /proc/$PPID/exe --exact --ignored table::without_privileges",
+        );
+    });
+}
+
+#[test]
+#[ignore = "run by the test above"]
+fn without_privileges() {
+    let mut firewall = Firewall::open().unwrap();
+    let these = Elements::These([bridge("br-1")].into());
+    let errors = [
+        firewall.observe(&these).unwrap_err(),
+        firewall.observe(&Elements::All).unwrap_err(),
+        firewall.apply(&[Step::CreateFirewall]).unwrap_err(),
+        firewall.apply(&[Step::DeleteElement(bridge("br-1"))]).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.failure, Failure::Privilege, "{error:?}");
+        assert!(error.hint.is_some());
+    }
+}
+
+#[test]
+fn many_make_the_table_at_once_and_none_loses_anything() {
+    lab::run(lab::here!(), || {
+        for _ in 0..20 {
+            let workers = (1..=8).map(|number| {
+                thread::spawn(move || {
+                    let own = bridge(&format!("br-{number}"));
+                    let mut firewall = created(std::slice::from_ref(&own));
+                    for port in 1..=20 {
+                        let element = publish(&format!("192.0.2.{number}"), port, "172.18.0.2:80");
+                        firewall.apply(&[Step::AddElement(element.clone())]).unwrap();
+                        assert!(all(&mut firewall).unwrap().is_superset(&[own.clone(), element].into()));
+                    }
+                })
+            });
+            workers.collect::<Vec<_>>().into_iter().for_each(|worker| worker.join().unwrap());
+            let mut firewall = Firewall::open().unwrap();
+            assert_eq!(all(&mut firewall).unwrap().len(), 8 + 8 * 20);
+            firewall.apply(&[Step::DeleteFirewall]).unwrap();
+        }
     });
 }

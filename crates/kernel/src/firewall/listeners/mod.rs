@@ -10,6 +10,8 @@ use linkspan_model::{PortRange, Protocol};
 use linkspan_plan::{Failure, KernelError, PortHolder};
 use nix::errno::Errno;
 
+use crate::error::Refusal;
+
 use probe::Outcome;
 
 /// Up to this many ports, trying to bind each is cheaper than asking for every listener in the range.
@@ -66,11 +68,11 @@ fn range_holder(
 }
 
 fn refused(protocol: Protocol, address: IpAddr, ports: PortRange, errno: Errno) -> KernelError {
-    let what = format!("see whether {protocol} {ports} of {address} is free");
-    let (cause, failure) = match errno {
-        Errno::EADDRNOTAVAIL => (format!("this host has no address {address}"), Failure::NotFound),
-        Errno::EAFNOSUPPORT => ("the kernel has no IPv6".to_owned(), Failure::Unsupported),
-        _ => (format!("{errno:?}: {}", errno.desc()), Failure::Other),
+    let refusal = match errno {
+        Errno::EADDRNOTAVAIL => {
+            Refusal::new(Failure::NotFound, format!("this host has no address {address}"))
+        }
+        errno => Refusal::from(errno),
     };
-    KernelError { what, cause, hint: None, failure }
+    refusal.of(format!("see whether {protocol} {ports} of {address} is free"))
 }
