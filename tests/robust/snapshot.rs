@@ -31,7 +31,7 @@ impl Snapshot {
         };
         add("link", &sh("ip -br link | awk '{print $1}'"));
         add("address", &sh("ip -br -4 addr | awk '{print $1, $3, $4}'"));
-        add("route", &sh("ip -4 route"));
+        add("route", &sh("ip -4 route | sed 's/ linkdown//'"));
         add("nft", &sh("nft -s list ruleset"));
         add("mount", &sh("grep ' - nsfs ' /proc/self/mountinfo | cut -d' ' -f5"));
         add("file", &files(Path::new("/run/netns")));

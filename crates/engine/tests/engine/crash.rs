@@ -1,0 +1,247 @@
+//! Steps that fail and processes that die, at every step and every call.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use linkspan_engine::{Engine, Error};
+use linkspan_kernel::fake::Fault;
+
+use crate::machine::{Death, Machine};
+use crate::site::{Picture, Site, network, publishing, sandbox, to};
+
+type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
+
+/// What is done, on what, and what undoes it.
+struct Story {
+    what: &'static str,
+    site: fn() -> Site,
+    make: Command,
+    unmake: Command,
+}
+
+const STORIES: [Story; 5] = [
+    Story {
+        what: "the first network",
+        site: Site::new,
+        make: |engine| engine.create_network(network("new", "10.9.0.0/24")).map(drop),
+        unmake: |engine| engine.remove_network("new").map(drop),
+    },
+    Story {
+        what: "one more network",
+        site: with_neighbour,
+        make: |engine| engine.create_network(network("new", "10.9.0.0/24")).map(drop),
+        unmake: |engine| engine.prune_networks().map(drop),
+    },
+    Story {
+        what: "a sandbox on two networks with published ports",
+        site: with_neighbour,
+        make: |engine| engine.create_sandbox(&publishing("x", &["lab", "wide"], PORTS)).map(drop),
+        unmake: |engine| engine.remove_sandbox("x", false),
+    },
+    Story {
+        what: "an attachment that takes the default route",
+        site: with_publisher,
+        make: |engine| engine.connect(&to("alpha"), "x").map(drop),
+        unmake: |engine| engine.disconnect("alpha", "x", false),
+    },
+    Story {
+        what: "a sandbox that shares another's namespace",
+        site: with_publisher,
+        make: |engine| engine.create_sandbox(&sandbox("debug", &["container:x"])).map(drop),
+        unmake: |engine| engine.remove_sandbox("debug", false),
+    },
+];
+
+const PORTS: &[&str] = &["8080:80", "127.0.0.1:5353:53/udp", "9000-9099:9000-9099", "7000-7002:8000-8002"];
+
+fn with_neighbour() -> Site {
+    let site = Site::with_networks();
+    site.engine().create_sandbox(&publishing("keep", &["lab", "wide"], &["80:80"])).unwrap();
+    site
+}
+
+fn with_publisher() -> Site {
+    let site = with_neighbour();
+    site.engine().create_network(network("alpha", "10.6.0.0/24")).unwrap();
+    site.engine().create_sandbox(&sandbox("a", &["alpha"])).unwrap();
+    site.engine().create_sandbox(&publishing("x", &["wide"], PORTS)).unwrap();
+    site
+}
+
+/// What the next process does that comes along.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Repair,
+    AnyCommand,
+}
+
+impl Next {
+    fn come(self, site: &Site) {
+        match self {
+            Self::Repair => drop(site.engine().repair(false).unwrap()),
+            Self::AnyCommand => {
+                site.engine().remove_sandbox("nobody", true).unwrap();
+            }
+        }
+        let notes = std::mem::take(&mut *site.notes.lock().unwrap());
+        assert!(!notes.iter().any(|note| note.contains("cannot be settled")), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_leaves_everything_as_it_was() {
+    for story in &STORIES {
+        let site = (story.site)();
+        let before = site.picture();
+        let mut steps = 0;
+        loop {
+            site.machine.with(|fake| fake.fault = Some(Fault::Refuse(steps)));
+            let outcome = (story.make)(&mut site.engine());
+            if site.machine.with(|fake| fake.fault.take()).is_some() {
+                outcome.unwrap();
+                break;
+            }
+            let error = outcome.expect_err("a step failed");
+            assert!(error.causes().iter().any(|cause| cause.starts_with("EIO")), "{}: {error}", story.what);
+            assert_same(&site.picture(), &before, &format!("{}, step {steps} refused", story.what));
+            steps += 1;
+        }
+        assert!(steps > 0, "{} takes {steps} steps", story.what);
+        site.assert_in_order();
+    }
+}
+
+#[test]
+fn a_removal_that_fails_is_finished_by_whoever_comes_next() {
+    for story in &STORIES {
+        for next in [Next::Repair, Next::AnyCommand] {
+            let mut steps = 0;
+            loop {
+                let site = (story.site)();
+                let before = site.picture();
+                (story.make)(&mut site.engine()).unwrap();
+                site.machine.with(|fake| fake.fault = Some(Fault::Refuse(steps)));
+                let outcome = (story.unmake)(&mut site.engine());
+                if site.machine.with(|fake| fake.fault.take()).is_some() {
+                    outcome.unwrap();
+                    break;
+                }
+                outcome.expect_err("a step failed");
+                next.come(&site);
+                assert_same(
+                    &site.picture(),
+                    &before,
+                    &format!("{}, step {steps} refused, then {next:?}", story.what),
+                );
+                site.assert_in_order();
+                steps += 1;
+            }
+        }
+    }
+}
+
+/// Runs a command whose process dies as `fault` and `death` say; whether it did.
+fn dies(site: &Site, command: Command, fault: Option<Fault>, death: Option<Death>) -> bool {
+    site.machine.with(|fake| fake.fault = fault);
+    site.machine.doom(death);
+    let outcome = catch_unwind(AssertUnwindSafe(|| command(&mut site.engine())));
+    let lives = site.machine.doom(None) || death.is_none();
+    let fault = site.machine.with(|fake| fake.fault.take());
+    let died = !lives || (fault == Some(Fault::Die(0)) && !matches!(outcome, Ok(Ok(()))));
+    if !died {
+        outcome.expect("it lives").expect("it succeeds");
+    }
+    died
+}
+
+/// Every way to die, in order of time, for as long as the command has not ended before.
+fn each_death(site: impl Fn() -> Site, command: Command, mut after: impl FnMut(&Site, String)) {
+    let in_steps = |n| (Some(Fault::Die(n)), None);
+    let before_calls = |n| (None, Some(Death::Before(n)));
+    let after_calls = |n| (None, Some(Death::After(n)));
+    let ways: [&dyn Fn(usize) -> (Option<Fault>, Option<Death>); 3] =
+        [&in_steps, &before_calls, &after_calls];
+    for way in ways {
+        for n in 0.. {
+            let site = site();
+            let (fault, death) = way(n);
+            let died = dies(&site, command, fault, death);
+            if !died {
+                assert!(n > 0, "it does nothing");
+                break;
+            }
+            after(&site, format!("{fault:?} {death:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_process_that_dies_while_it_makes_something_is_undone() {
+    for story in &STORIES {
+        for next in [Next::Repair, Next::AnyCommand] {
+            let before = std::cell::RefCell::new(None);
+            let site = || {
+                let site = (story.site)();
+                *before.borrow_mut() = Some(site.picture());
+                site
+            };
+            each_death(site, story.make, |site, how| {
+                next.come(site);
+                let before = before.borrow_mut().take().unwrap();
+                assert_same(&site.picture(), &before, &format!("{}, {how}, then {next:?}", story.what));
+                site.assert_in_order();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_process_that_dies_while_it_removes_something_is_finished() {
+    for story in &STORIES {
+        for next in [Next::Repair, Next::AnyCommand] {
+            let before = std::cell::RefCell::new(None);
+            let site = || {
+                let site = (story.site)();
+                let picture = site.picture();
+                (story.make)(&mut site.engine()).unwrap();
+                *before.borrow_mut() = Some((picture, site.picture()));
+                site
+            };
+            each_death(site, story.unmake, |site, how| {
+                next.come(site);
+                let (without, with) = before.borrow_mut().take().unwrap();
+                let now = site.picture();
+                if now != with {
+                    assert_same(&now, &without, &format!("{} removed, {how}, then {next:?}", story.what));
+                }
+                site.assert_in_order();
+            });
+        }
+    }
+}
+
+#[test]
+fn repair_may_die_too() {
+    for story in &STORIES[2..4] {
+        for steps in 0.. {
+            let site = (story.site)();
+            let before = site.picture();
+            assert!(dies(&site, story.make, Some(Fault::Die(2)), None));
+            let repaired =
+                !dies(&site, |engine| engine.repair(false).map(drop), Some(Fault::Die(steps)), None);
+            Next::Repair.come(&site);
+            assert_same(
+                &site.picture(),
+                &before,
+                &format!("{}, repair died after {steps} steps", story.what),
+            );
+            if repaired {
+                break;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same(now: &Picture, before: &Picture, when: &str) {
+    assert!(now == before, "{when}:\nnow    {now:#?}\nbefore {before:#?}");
+}

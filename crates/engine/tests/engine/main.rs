@@ -1,0 +1,7 @@
+//! The engine over a kernel in memory and a store in a directory: it dies everywhere, meets leftovers and rivals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod crash;
+mod machine;
+mod site;

@@ -1,0 +1,179 @@
+//! A host: a kernel in memory, a store and files in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use linkspan_engine::{Engine, Error, Event, NetworkRequest, Paths, SandboxRequest};
+use linkspan_model::{Driver, IpamRequest, NetAttach, NetSpec, OptionMap};
+use linkspan_plan::State;
+use linkspan_store::{JournalEntry, Store};
+
+use crate::machine::Machine;
+
+pub struct Site {
+    pub machine: Machine,
+    directory: PathBuf,
+    boot: String,
+    /// Notes that commands gave.
+    pub notes: Arc<Mutex<Vec<String>>>,
+}
+
+/// Everything that a command may change, but for host sysctls, which stay.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Picture {
+    kernel: State,
+    networks: Vec<String>,
+    sandboxes: Vec<String>,
+    files: BTreeMap<PathBuf, String>,
+    journal: Vec<JournalEntry>,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("linkspan-engine-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        Self { machine: Machine::default(), directory, boot: "one".to_owned(), notes: Arc::default() }
+    }
+
+    /// With the networks `lab` (10.7.0.0/24) and `wide` (10.8.0.0/24), which had a sandbox already.
+    pub fn with_networks() -> Self {
+        let site = Self::new();
+        site.engine().create_network(network("lab", "10.7.0.0/24")).unwrap();
+        site.engine().create_network(network("wide", "10.8.0.0/24")).unwrap();
+        site.engine().create_sandbox(&sandbox("warm", &["lab", "wide"])).unwrap();
+        site.engine().remove_sandbox("warm", false).unwrap();
+        site
+    }
+
+    pub fn run_directory(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    pub fn etc_netns(&self) -> PathBuf {
+        self.directory.join("netns")
+    }
+
+    pub fn store(&self) -> Store {
+        Store::open(&self.directory.join("state"), &self.boot).unwrap()
+    }
+
+    /// A new process.
+    pub fn engine(&self) -> Engine<Machine> {
+        let paths = Paths {
+            run: self.run_directory(),
+            etc_netns: self.etc_netns(),
+            resolv_conf: vec![self.directory.join("resolv.conf")],
+        };
+        let mut engine = Engine::new(self.machine.clone(), self.store(), paths).unwrap();
+        let notes = Arc::clone(&self.notes);
+        engine.listen(move |event| {
+            if let Event::Note(note) = event {
+                notes.lock().unwrap().push(note);
+            }
+        });
+        engine
+    }
+
+    /// The machine boots: its kernel is empty, files in the run directory stay to make it harder.
+    pub fn reboot(&mut self) {
+        self.boot += "+";
+        self.machine.with(|fake| fake.state = State::default());
+    }
+
+    pub fn picture(&self) -> Picture {
+        let mut store = self.store();
+        let mut files = BTreeMap::new();
+        for directory in [self.run_directory(), self.etc_netns()] {
+            collect(&directory, &mut files);
+        }
+        let mut engine = self.engine();
+        let networks = engine.networks().unwrap().iter().map(|network| format!("{network:?}")).collect();
+        let sandboxes = engine.sandboxes().unwrap().iter().map(|sandbox| format!("{sandbox:?}")).collect();
+        Picture {
+            kernel: State { sysctls: BTreeMap::new(), ..self.machine.state() },
+            networks,
+            sandboxes,
+            files,
+            journal: store.read(|tx| tx.journal()).unwrap(),
+        }
+    }
+
+    /// What is in a sandbox's file.
+    pub fn file(&self, sandbox: &str, file: &str) -> String {
+        let path = self.etc_netns().join(sandbox).join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The host has what the store calls for, and no change is half-way.
+    #[track_caller]
+    pub fn assert_in_order(&self) {
+        let repair = self.engine().repair(true).unwrap();
+        assert!(repair.is_empty(), "repair would still do {repair:?}");
+        assert!(self.picture().journal.is_empty(), "the journal is not empty");
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if let Ok(target) = fs::read_link(&path) {
+            files.insert(path, format!("-> {}", target.display()));
+        } else if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.insert(path.clone(), fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+pub fn network(name: &str, subnet: &str) -> NetworkRequest {
+    NetworkRequest {
+        name: name.parse().unwrap(),
+        driver: Driver::Bridge,
+        ipam: IpamRequest { subnets: vec![subnet.parse().unwrap()], ..IpamRequest::default() },
+        ipam_driver: "default".to_owned(),
+        ipam_options: OptionMap::new(),
+        options: OptionMap::new(),
+        labels: BTreeMap::new(),
+        internal: false,
+        ipv6: false,
+    }
+}
+
+/// A sandbox on networks that are given as for `--net`.
+pub fn sandbox(name: &str, nets: &[&str]) -> SandboxRequest {
+    SandboxRequest {
+        nets: nets.iter().map(|net| net.parse::<NetSpec>().unwrap()).collect(),
+        ..SandboxRequest::new(name.parse().unwrap())
+    }
+}
+
+/// The same with published ports, given as for `-p`.
+pub fn publishing(name: &str, nets: &[&str], ports: &[&str]) -> SandboxRequest {
+    SandboxRequest {
+        publish: ports.iter().map(|port| port.parse().unwrap()).collect(),
+        ..sandbox(name, nets)
+    }
+}
+
+pub fn to(network: &str) -> NetAttach {
+    NetAttach::to(network)
+}
+
+/// An error as a user sees it: what, and why.
+pub fn told(error: &Error) -> String {
+    [error.to_string()].into_iter().chain(error.causes()).collect::<Vec<_>>().join(": ")
+}
