@@ -12,7 +12,10 @@
 
 mod support;
 
+mod agreement;
+mod connect;
 mod errors;
+mod modes;
 mod ports;
 mod publish;
 mod traffic;

@@ -1,6 +1,5 @@
 //! All that a command could leave behind.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -17,34 +16,43 @@ pub fn has(program: &str) -> bool {
     there
 }
 
+/// What is printed of the host's state, without what changes by itself: carriers, and IPv6 coming up on the wire.
+const PRINTED: [&str; 7] = [
+    "ip -o link | sed 's/<[^>]*>//; s/ qdisc .* link/ link/; s/ link-netns.*//'",
+    "ip -o address | grep -v 'lan0 .* inet6' | awk '{ print $2, $4 }'",
+    "ip -4 route show table all | sed 's/ linkdown//'",
+    "ip -6 route show table all | grep -v lan0 | sed 's/ linkdown//'",
+    "ip rule",
+    "nft list ruleset",
+    "ip netns list | sed 's/ (id: .*//' | sort",
+];
+
 /// Devices, addresses, routes, firewall, namespaces and files of the host, as the system's tools print them.
-#[derive(PartialEq, Eq)]
-pub struct Snapshot(String);
+pub struct Snapshot(Vec<String>);
 
 impl Snapshot {
     /// Takes one.
     pub fn take() -> Self {
-        let mut text = String::new();
-        for command in [
-            "ip -o link | sed 's/ qdisc .*//'",
-            "ip -br address",
-            "ip route show table all",
-            "ip -6 route",
-            "nft list ruleset",
-            "ip netns list",
-        ] {
-            _ = writeln!(text, "$ {command}\n{}", sh(command));
+        let mut lines = Vec::new();
+        for command in PRINTED {
+            lines.push(format!("$ {command}"));
+            lines.extend(sh(command).lines().map(str::to_owned));
         }
+        lines.push("files:".to_owned());
         for directory in ["/run/netns", "/etc/netns", RUN] {
-            text += &files(Path::new(directory));
+            lines.extend(files(Path::new(directory)).lines().map(str::to_owned));
         }
-        Self(text)
+        Self(lines)
     }
 
     /// That nothing is otherwise now.
     pub fn is_unchanged(&self) {
         let now = Self::take();
-        assert!(*self == now, "before:\n{}\nnow:\n{}", self.0, now.0);
+        let only_in = |one: &Self, other: &Self| {
+            one.0.iter().filter(|line| !other.0.contains(line)).cloned().collect::<Vec<_>>().join("\n  ")
+        };
+        let (gone, new) = (only_in(self, &now), only_in(&now, self));
+        assert!(self.0 == now.0, "gone:\n  {gone}\nnew:\n  {new}");
     }
 }
 

@@ -1,0 +1,177 @@
+//! Networks come to a living sandbox, and go.
+
+use crate::support::*;
+
+/// Two networks, and a sandbox web on the first, its port published.
+fn web() -> (World, Net) {
+    let world = World::new();
+    world.network("--subnet 10.7.0.0/24 one").network("--subnet 10.8.0.0/24 two");
+    let web = world.sandbox("web", "--net one -p 8080:80");
+    (world, web)
+}
+
+/// A device inside with its number, MAC and addresses, and the host's side of it.
+fn cable(device: &str) -> String {
+    let inside = inside("web", &format!("ip -o link show {device}; ip -o address show {device}"));
+    inside + &sh("ip -o link show type veth | sed s/qdisc.*//")
+}
+
+#[test]
+fn a_network_more_touches_no_other() {
+    run(here!(), || {
+        let (world, web) = web();
+        let peer = world.sandbox("peer", "--net two");
+        let before = inside("web", "ip -o -d link show eth0; ip -o address show eth0; ip route show default");
+        linkspan("network connect two web");
+        let after = inside("web", "ip -o -d link show eth0; ip -o address show eth0; ip route show default");
+        assert_eq!(before, after);
+        assert_eq!(source(&web, Protocol::Tcp, "10.8.0.2:80"), "10.8.0.3");
+        peer.reaches("10.8.0.3:80");
+        world.outside.reaches("192.0.2.1:8080");
+        let there = cable("eth0");
+        linkspan("network disconnect two web");
+        assert_eq!(inside("web", "ip -br link").lines().count(), 2);
+        assert_eq!(
+            inside("web", "ip -o -d link show eth0; ip -o address show eth0; ip route show default"),
+            before
+        );
+        assert!(there.contains("10.7.0.2"));
+        world.outside.reaches("192.0.2.1:8080");
+        peer.gets_nothing_from(&["10.8.0.3:80", "10.7.0.2:80"]);
+    });
+}
+
+#[test]
+fn a_connection_that_lasts_survives_networks_that_come_and_go() {
+    run(here!(), || {
+        let (world, _) = web();
+        let phone = world.outside.enter(|| std::net::TcpListener::bind("192.0.2.9:7000").unwrap());
+        let mut inner = Net::pinned("web").enter(|| std::net::TcpStream::connect("192.0.2.9:7000").unwrap());
+        let (mut outer, _) = phone.accept().unwrap();
+        let timeout = Some(std::time::Duration::from_secs(1));
+        outer.set_read_timeout(timeout).unwrap();
+        let mut say = |word: &[u8; 1]| {
+            use std::io::{Read, Write};
+            inner.write_all(word).unwrap();
+            let mut heard = [0];
+            outer.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, word);
+        };
+        say(b"1");
+        linkspan("network connect two web");
+        say(b"2");
+        linkspan("network disconnect two web");
+        say(b"3");
+    });
+}
+
+#[test]
+fn the_default_route_is_where_the_priority_says() {
+    run(here!(), || {
+        let (world, web) = web();
+        serve(&world.outside, &[80]);
+        let default = || web.sh("ip route show default").replace(" proto static", "").trim().to_owned();
+        linkspan(
+            "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.enable_ip_masquerade=false three",
+        );
+        linkspan("network connect --gw-priority 10 three web");
+        assert_eq!(default(), "default via 10.9.0.1 dev eth1");
+        assert_eq!(source(&web, Protocol::Tcp, "192.0.2.9:80"), "10.9.0.2");
+        linkspan("network connect --gw-priority -1 two web");
+        assert_eq!(default(), "default via 10.9.0.1 dev eth1");
+        linkspan("network disconnect three web");
+        assert_eq!(default(), "default via 10.7.0.1 dev eth0");
+        assert_eq!(source(&web, Protocol::Tcp, "192.0.2.9:80"), "192.0.2.1");
+        linkspan("network disconnect -f one web");
+        assert_eq!(default(), "default via 10.8.0.1 dev eth2");
+        web.reaches("192.0.2.9:80");
+    });
+}
+
+#[test]
+fn a_published_port_answers_wherever_the_default_route_leads() {
+    run(here!(), || {
+        let (world, _) = web();
+        linkspan("network connect --gw-priority 10 two web");
+        assert_eq!(source(&world.outside, Protocol::Tcp, "192.0.2.1:8080"), "192.0.2.9");
+    });
+}
+
+#[test]
+fn an_endpoint_is_as_it_was_asked_for() {
+    run(here!(), || {
+        let (world, web) = web();
+        world.sandbox("peer", "--net two");
+        linkspan(
+            "network connect --ip 10.8.0.77 --mac-address 02:00:00:00:00:77 --ifname lan0 --alias db --alias sql two web",
+        );
+        let shown = web.sh("ip -br address show lan0; ip -br link show lan0");
+        assert!(shown.contains("10.8.0.77/24") && shown.contains("02:00:00:00:00:77"), "{shown}");
+        for name in ["web", "db", "sql"] {
+            assert!(inside("peer", &format!("ping -c 1 -W 1 {name}")).contains("10.8.0.77"));
+        }
+        assert!(inside("web", "ping -c 1 -W 1 peer").contains("10.8.0.2"));
+        linkspan("network disconnect two web");
+        assert!(!succeeds_inside("peer", "getent hosts db"));
+        // Name, address and MAC are free again.
+        linkspan("sandbox create --net two,ip=10.8.0.77,mac=02:00:00:00:00:77,ifname=lan0,alias=db other");
+        assert!(inside("peer", "ping -c 1 -W 1 db").contains("10.8.0.77"));
+    });
+}
+
+#[test]
+fn a_sandbox_without_network_gets_one() {
+    run(here!(), || {
+        let world = World::new();
+        serve(&world.outside, &[80]);
+        world.network("--subnet 10.7.0.0/24 lab");
+        let web = world.sandbox("web", "--net none");
+        linkspan("network connect lab web");
+        assert_eq!(source(&web, Protocol::Tcp, "192.0.2.9:80"), "192.0.2.1");
+        linkspan("network disconnect lab web");
+        assert_eq!(web.sh("ip -br link").lines().count(), 1);
+        assert_eq!(web.sh("ip route"), "");
+    });
+}
+
+#[test]
+fn a_sandbox_of_the_host_gets_none() {
+    run(here!(), || {
+        linkspan("network create --subnet 10.7.0.0/24 lab");
+        linkspan("sandbox create --net host h");
+        linkspan("sandbox create --net none n");
+        linkspan("sandbox create --net container:n shared");
+        let before = Snapshot::take();
+        for name in ["h", "shared"] {
+            refused(&format!("network connect lab {name}")).says(&["cannot be attached", name]);
+        }
+        for name in ["host", "none"] {
+            refused(&format!("network connect {name} n")).hints(&format!("--net {name}"));
+        }
+        before.is_unchanged();
+    });
+}
+
+#[test]
+fn a_port_can_be_given_up_with_its_network() {
+    run(here!(), || {
+        let (world, _) = web();
+        refused("network disconnect one web").says(&["published ports"]).hints("-f");
+        world.outside.reaches("192.0.2.1:8080");
+        linkspan("network disconnect -f one web");
+        world.outside.gets_nothing_from(&["192.0.2.1:8080"]);
+        assert_eq!(linkspan("port web"), "");
+        world.sandbox("other", "--net one -p 8080:80");
+        world.outside.reaches("192.0.2.1:8080");
+    });
+}
+
+#[test]
+fn a_network_in_use_stays() {
+    run(here!(), || {
+        let (world, _) = web();
+        refused("network rm one").says(&["'one' is in use", "web"]);
+        assert_eq!(linkspan("network prune"), "two\n");
+        world.outside.reaches("192.0.2.1:8080");
+    });
+}
