@@ -84,17 +84,15 @@ impl Firewall {
         };
         let (dumped, asked): (Vec<_>, Vec<_>) = by_set.into_iter().partition(dumped);
         let asked: Vec<&Entry> = asked.into_iter().flat_map(|(_, entries)| entries).collect();
+        let mut batches: Vec<&[&Entry]> = asked.chunks(BATCH).collect();
+        if batches.is_empty() {
+            // The table is asked for all the same.
+            batches.push(&[]);
+        }
         let mut found = BTreeSet::new();
-        let mut batches = asked.chunks(BATCH);
-        loop {
-            let batch = batches.next();
-            match self.ask(batch.unwrap_or_default())? {
-                Some(answers) => found.extend(answers),
-                None => return Ok(None),
-            }
-            if batch.is_none_or(|_| batches.len() == 0) {
-                break;
-            }
+        for batch in batches {
+            let Some(answers) = self.ask(batch)? else { return Ok(None) };
+            found.extend(answers);
         }
         for (set, _) in dumped {
             found.extend(self.dump(set)?);
@@ -118,9 +116,13 @@ impl Firewall {
         Ok(Some(found.flat_map(|(set, answer)| listed(set, answer)).collect()))
     }
 
+    /// All that is in `set`; nothing if the table has just gone.
     fn dump(&mut self, set: &'static str) -> Result<Vec<Entry>, KernelError> {
-        let answers = self.socket.dump(|| dump_elements(set)).map_err(|e| refused(ASKING, &e))?;
-        Ok(answers.iter().flat_map(|answer| listed(set, answer)).collect())
+        match self.socket.dump(|| dump_elements(set)) {
+            Ok(answers) => Ok(answers.iter().flat_map(|answer| listed(set, answer)).collect()),
+            Err(error) if error.errno == Errno::ENOENT => Ok(Vec::new()),
+            Err(error) => Err(refused(ASKING, &error)),
+        }
     }
 }
 
