@@ -12,6 +12,8 @@ use linkspan_model::{
     Driver, HostAlias, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, TargetPort,
 };
 
+use crate::deferred::Deferred;
+
 /// Container networking that explains itself: bridge networks, published ports, names and namespaces.
 #[derive(Parser, Debug)]
 #[command(
@@ -80,16 +82,16 @@ pub enum Format {
 pub enum Command {
     /// Create, show and remove networks, and attach sandboxes to them.
     #[command(subcommand)]
-    Network(NetworkCommand),
+    Network(Deferred<NetworkCommand>),
     /// Create, show, enter and remove sandboxes.
     #[command(subcommand)]
-    Sandbox(SandboxCommand),
+    Sandbox(Deferred<SandboxCommand>),
     /// Run a command in a sandbox of its own, removed when the command ends.
     #[command(after_help = "Examples:
   linkspan run -- ip address
   linkspan run --net lab -p 8080:80 --name web -- busybox httpd -f -p 80
   linkspan run --net none -- sh")]
-    Run(RunArgs),
+    Run(Deferred<RunArgs>),
     /// Run a command in a sandbox (short for `sandbox exec`).
     #[command(after_help = "Example:
   linkspan exec web -- ss -tln")]
@@ -143,7 +145,7 @@ pub enum NetworkCommand {
   linkspan network create --subnet 10.7.0.0/16 --ip-range 10.7.5.0/24 --gateway 10.7.0.1 lab
   linkspan network create --subnet 192.168.0.0/24 --aux-address DefaultGatewayIPv4=192.168.0.2 flat
   linkspan network create -o com.docker.network.bridge.enable_icc=false --internal vault")]
-    Create(NetworkCreate),
+    Create(Deferred<NetworkCreate>),
     /// List networks.
     #[command(
         alias = "list",
@@ -178,7 +180,7 @@ pub enum NetworkCommand {
     #[command(after_help = "Examples:
   linkspan network connect lab web
   linkspan network connect --ip 10.7.0.9 --alias db --ifname lan0 lab web")]
-    Connect(ConnectArgs),
+    Connect(Deferred<ConnectArgs>),
     /// Detach a sandbox from a network.
     #[command(after_help = "Example:
   linkspan network disconnect lab web")]
@@ -272,13 +274,7 @@ pub enum SandboxCommand {
   linkspan sandbox create --net lab --net backend,gw-priority=10 -P --expose 80 web
   linkspan sandbox create --net container:web debug
   linkspan sandbox create --pid 4711 --net lab adopted")]
-    Create {
-        #[command(flatten)]
-        flags: SandboxFlags,
-        /// The sandbox's name.
-        #[arg(value_name = "NAME", value_parser = parse::<Name>)]
-        name: Name,
-    },
+    Create(Deferred<SandboxCreate>),
     /// List sandboxes.
     #[command(
         alias = "list",
@@ -312,6 +308,15 @@ pub enum SandboxCommand {
     #[command(after_help = "Example:
   linkspan sandbox exec web -- ss -tln")]
     Exec(ExecArgs),
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct SandboxCreate {
+    #[command(flatten)]
+    pub flags: SandboxFlags,
+    /// The sandbox's name.
+    #[arg(value_name = "NAME", value_parser = parse::<Name>)]
+    pub name: Name,
 }
 
 #[derive(ClapArgs, Debug)]

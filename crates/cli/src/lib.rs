@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod deferred;
 mod demo;
 mod inspect;
 mod output;

@@ -9,28 +9,31 @@ mod sandbox;
 use crate::Outcome;
 use crate::args::{Args, Command, NetworkCommand, SandboxCommand};
 use crate::context::{engine, engine_to_change};
+use crate::deferred::Deferred;
 use crate::demo::demo;
 
 /// Carries out a command.
 pub fn run(args: Args) -> Outcome {
     let global = &args.global;
     match args.command {
-        Command::Network(command) => match command {
-            NetworkCommand::Create(request) => {
+        Command::Network(Deferred(command)) => match command {
+            NetworkCommand::Create(Deferred(request)) => {
                 network::create(engine_to_change(global)?, request, global.format)
             }
             NetworkCommand::Ls => network::list(engine(global)?, global.format),
             NetworkCommand::Inspect { names } => network::inspect(engine(global)?, &names),
             NetworkCommand::Rm { names } => network::remove(engine_to_change(global)?, &names),
             NetworkCommand::Prune => network::prune(engine_to_change(global)?),
-            NetworkCommand::Connect(request) => network::connect(engine_to_change(global)?, request),
+            NetworkCommand::Connect(Deferred(request)) => {
+                network::connect(engine_to_change(global)?, request)
+            }
             NetworkCommand::Disconnect { force, network, sandbox } => {
                 network::disconnect(engine_to_change(global)?, &network, &sandbox, force)
             }
         },
-        Command::Sandbox(command) => match command {
-            SandboxCommand::Create { flags, name } => {
-                sandbox::create(engine_to_change(global)?, flags, name, global.format)
+        Command::Sandbox(Deferred(command)) => match command {
+            SandboxCommand::Create(Deferred(request)) => {
+                sandbox::create(engine_to_change(global)?, request, global.format)
             }
             SandboxCommand::Ls => sandbox::list(engine(global)?, global.format),
             SandboxCommand::Inspect { names } => sandbox::inspect(engine(global)?, &names),
@@ -38,7 +41,7 @@ pub fn run(args: Args) -> Outcome {
             SandboxCommand::Exec(request) => process::exec(engine_to_change(global)?, &request),
         },
         Command::Exec(request) => process::exec(engine_to_change(global)?, &request),
-        Command::Run(request) => process::run(engine_to_change(global)?, request),
+        Command::Run(Deferred(request)) => process::run(engine_to_change(global)?, request),
         Command::Port { sandbox } => sandbox::ports(engine(global)?, &sandbox, global.format),
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
         Command::Demo => demo(global),

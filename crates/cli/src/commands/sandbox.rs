@@ -7,7 +7,7 @@ use linkspan_engine::{Engine, SandboxRequest, SandboxView};
 use linkspan_kernel::Host;
 use linkspan_model::{Name, NamespaceSource};
 
-use crate::args::{Format, SandboxFlags};
+use crate::args::{Format, SandboxCreate, SandboxFlags};
 use crate::commands::network::each;
 use crate::{Outcome, inspect, output};
 
@@ -29,8 +29,8 @@ pub fn request(flags: SandboxFlags, name: Name) -> SandboxRequest {
 }
 
 /// Creates a sandbox and prints its name.
-pub fn create(mut engine: Engine<Host>, flags: SandboxFlags, name: Name, format: Format) -> Outcome {
-    let view = engine.create_sandbox(&request(flags, name))?;
+pub fn create(mut engine: Engine<Host>, args: SandboxCreate, format: Format) -> Outcome {
+    let view = engine.create_sandbox(&request(args.flags, args.name))?;
     match format {
         Format::Table => println!("{}", view.sandbox.name),
         Format::Json => output::json(&inspect::sandbox(&engine.sandbox(view.sandbox.name.as_str())?))?,
