@@ -15,6 +15,9 @@ pub fn network(network: &Network) -> State {
     let name = network.bridge_name();
     if !network.internal {
         state.sysctls.insert("net/ipv4/ip_forward".to_owned(), "1".to_owned());
+        if network.ipv6 {
+            state.sysctls.insert("net/ipv6/conf/all/forwarding".to_owned(), "1".to_owned());
+        }
     }
     let gateway = |pool: &linkspan_model::Pool| IpNet::new_assert(pool.gateway, pool.subnet.prefix_len());
     let addresses = network.pools.iter().map(gateway).collect();

@@ -74,6 +74,8 @@ impl Host {
             .map_err(|error| Refusal::from(error).hint(Failure::Unsupported, missing))?;
         // Its sandboxes must not be able to give the host routes (CVE-2020-13401).
         sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+        // While its link-local address is tentative, the bridge asks for no neighbour of what it forwards.
+        sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
         let index = live_link(&mut self.route, name)?.index;
         let has_ipv6 = bridge.addresses.iter().any(|net| net.addr().is_ipv6());
         let silent = self.ipv6 && !has_ipv6 && bridge.mtu >= IPV6_MINIMUM_MTU;
