@@ -66,12 +66,13 @@ impl<K: Kernel> Engine<K> {
         Ok(whole)
     }
 
-    /// The steps that separate the whole host from what it should hold. What others are at work on is left to them;
-    /// the caller has the host's lock, so that nobody changes the kernel meanwhile.
-    pub(crate) fn drift(&mut self) -> Result<Vec<Step>, Error> {
+    /// The steps that separate the whole host from what it should hold. What others are at work on is left to them, as
+    /// are sandboxes that are to `go`; the caller has the host's lock, so that nobody changes the kernel meanwhile.
+    pub(crate) fn drift(&mut self, go: &[Object]) -> Result<Vec<Step>, Error> {
         let (mut desired, theirs, networks) = self.store.read(|tx| {
             let journal = tx.journal()?;
-            let at_work = |object: &Object| journal.iter().any(|entry| entry.object == *object);
+            let at_work =
+                |object: &Object| go.contains(object) || journal.iter().any(|entry| entry.object == *object);
             let desired = Self::whole_state(tx, at_work)?;
             let theirs = Self::whole_state(tx, |object| !at_work(object))?;
             Ok::<_, Error>((desired, theirs, tx.networks()?))

@@ -229,11 +229,16 @@ impl<K: Kernel> Engine<K> {
                     target.name
                 )));
         };
-        let line = |text: String, lease: &Lease| {
-            text + &format!("{}\t{} {} {}\n", lease.address, link.alias, target.hostname, target.name)
-        };
+        let names = [link.alias.as_str()].into_iter().chain(own_names(&target)).collect::<Vec<_>>().join(" ");
+        let line = |text: String, lease: &Lease| text + &format!("{}\t{names}\n", lease.address);
         Ok(endpoint.leases.iter().fold(String::new(), line))
     }
+}
+
+/// What a sandbox calls itself.
+fn own_names(sandbox: &Sandbox) -> impl Iterator<Item = &str> {
+    let name = Some(sandbox.name.as_str()).filter(|name| *name != sandbox.hostname);
+    [sandbox.hostname.as_str()].into_iter().chain(name)
 }
 
 /// The line for `--add-host`.
@@ -253,10 +258,8 @@ fn base(v6: bool) -> String {
 
 /// The names of `endpoint` as lines of a hosts file, one an address.
 fn lines(sandbox: &Sandbox, endpoint: &Endpoint) -> String {
-    let mut names = vec![sandbox.hostname.as_str()];
-    names.extend([sandbox.name.as_str()].into_iter().filter(|name| *name != sandbox.hostname));
-    names.extend(endpoint.aliases.iter().map(Name::as_str));
-    let names = names.join(" ");
+    let names = own_names(sandbox).chain(endpoint.aliases.iter().map(Name::as_str));
+    let names = names.collect::<Vec<_>>().join(" ");
     endpoint.leases.iter().fold(String::new(), |text, lease| text + &format!("{}\t{names}\n", lease.address))
 }
 

@@ -192,13 +192,15 @@ impl<K: Kernel> Engine<K> {
     /// At the first thing that cannot be put right.
     pub fn repair(&mut self, dry_run: bool) -> Result<Repair, Error> {
         let mut repair = Repair { finished: self.finish_all(dry_run)?, ..Repair::default() };
+        let mut gone = Vec::new();
         for sandbox in self.store.read(|tx| tx.sandboxes())? {
-            let gone = if dry_run { self.would_reclaim(&sandbox)? } else { self.reclaim(&sandbox)? };
-            if gone {
+            let goes = if dry_run { self.would_reclaim(&sandbox)? } else { self.reclaim(&sandbox)? };
+            if goes {
                 repair.finished.push(format!("sandbox {} is held by nothing", sandbox.name));
+                gone.push(Object::Sandbox(sandbox.name));
             }
         }
-        repair.steps = self.straighten(dry_run)?;
+        repair.steps = self.straighten(dry_run, &gone)?;
         // Files come after their row and go before it: one that is there now had a row before, or has one now.
         for stray in self.files.of_sandboxes()? {
             if self.is_abandoned(&stray, dry_run)? {
@@ -230,9 +232,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Brings the whole kernel to what it should hold, while nobody else changes it; the steps that this takes.
-    fn straighten(&mut self, dry_run: bool) -> Result<Vec<Step>, Error> {
+    fn straighten(&mut self, dry_run: bool, gone: &[Object]) -> Result<Vec<Step>, Error> {
         let _host = self.store.lock(&Object::Host, Mode::Exclusive, PATIENCE)?;
-        let steps = self.drift()?;
+        let steps = self.drift(gone)?;
         if !dry_run {
             self.apply(&steps)?;
         }

@@ -153,13 +153,16 @@ fn dies(site: &Site, command: Command, fault: Option<Fault>, death: Option<Death
     died
 }
 
+/// When a process dies, as the kernel counts steps and as it counts calls.
+type Way = fn(usize) -> (Option<Fault>, Option<Death>);
+
 /// Every way to die, in order of time, for as long as the command has not ended before.
 fn each_death(site: impl Fn() -> Site, command: Command, mut after: impl FnMut(&Site, String)) {
-    let in_steps = |n| (Some(Fault::Die(n)), None);
-    let before_calls = |n| (None, Some(Death::Before(n)));
-    let after_calls = |n| (None, Some(Death::After(n)));
-    let ways: [&dyn Fn(usize) -> (Option<Fault>, Option<Death>); 3] =
-        [&in_steps, &before_calls, &after_calls];
+    let ways: [Way; 3] = [
+        |n| (Some(Fault::Die(n)), None),
+        |n| (None, Some(Death::Before(n))),
+        |n| (None, Some(Death::After(n))),
+    ];
     for way in ways {
         for n in 0.. {
             let site = site();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linkspan_kernel::Fake;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
-use linkspan_plan::{HostPrefix, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step};
+use linkspan_plan::{HostPrefix, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step};
 
 /// When the process that calls the kernel dies, counted in calls from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,7 @@ struct Inner {
     fake: Fake,
     death: Option<Death>,
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    empty_pins: Vec<Name>,
 }
 
 /// One machine's kernel. Clones are the same machine.
@@ -41,6 +42,11 @@ impl Machine {
     /// What is in it.
     pub fn state(&self) -> State {
         self.with(|fake| fake.state.clone())
+    }
+
+    /// Leaves the file of a pin, which pins nothing any more, as after `umount /run/netns/NAME`.
+    pub fn empty_pin(&self, name: &str) {
+        self.inner().empty_pins.push(name.parse().unwrap());
     }
 
     /// Has the caller die; none for immortality. Whether an earlier death is still to come.
@@ -72,7 +78,13 @@ impl Machine {
 
 impl Kernel for Machine {
     fn observe(&mut self, scope: &Scope) -> Result<State, KernelError> {
-        self.call(|fake| fake.observe(scope))
+        let mut seen = self.call(|fake| fake.observe(scope))?;
+        for name in &self.inner().empty_pins {
+            if let Some(origin) = seen.namespaces.get_mut(name) {
+                *origin = Namespace::Path(format!("/run/netns/{name}").into());
+            }
+        }
+        Ok(seen)
     }
 
     fn apply(&mut self, steps: &[Step]) -> Result<(), KernelError> {

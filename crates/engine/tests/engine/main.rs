@@ -4,4 +4,9 @@
 
 mod crash;
 mod machine;
+mod names;
+mod ports;
+mod races;
+mod repair;
 mod site;
+mod stale;

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 
 pub struct Site {
     pub machine: Machine,
-    directory: PathBuf,
+    directory: Arc<Directory>,
     boot: String,
     /// Notes that commands gave.
     pub notes: Arc<Mutex<Vec<String>>>,
@@ -39,6 +39,7 @@ impl Site {
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        let directory = Arc::new(Directory(directory));
         Self { machine: Machine::default(), directory, boot: "one".to_owned(), notes: Arc::default() }
     }
 
@@ -52,16 +53,30 @@ impl Site {
         site
     }
 
+    /// The same host, for another thread.
+    pub fn again(&self) -> Self {
+        Self {
+            machine: self.machine.clone(),
+            directory: Arc::clone(&self.directory),
+            boot: self.boot.clone(),
+            notes: Arc::default(),
+        }
+    }
+
+    pub fn write_resolv_conf(&self, text: &str) {
+        fs::write(self.directory.0.join("resolv.conf"), text).unwrap();
+    }
+
     pub fn run_directory(&self) -> PathBuf {
-        self.directory.join("run")
+        self.directory.0.join("run")
     }
 
     pub fn etc_netns(&self) -> PathBuf {
-        self.directory.join("netns")
+        self.directory.0.join("netns")
     }
 
     pub fn store(&self) -> Store {
-        Store::open(&self.directory.join("state"), &self.boot).unwrap()
+        Store::open(&self.directory.0.join("state"), &self.boot).unwrap()
     }
 
     /// A new process.
@@ -69,7 +84,7 @@ impl Site {
         let paths = Paths {
             run: self.run_directory(),
             etc_netns: self.etc_netns(),
-            resolv_conf: vec![self.directory.join("resolv.conf")],
+            resolv_conf: vec![self.directory.0.join("resolv.conf")],
         };
         let mut engine = Engine::new(self.machine.clone(), self.store(), paths).unwrap();
         let notes = Arc::clone(&self.notes);
@@ -105,6 +120,11 @@ impl Site {
         }
     }
 
+    /// Every file of networks and sandboxes with its text.
+    pub fn picture_of_files(&self) -> BTreeMap<PathBuf, String> {
+        self.picture().files
+    }
+
     /// What is in a sandbox's file.
     pub fn file(&self, sandbox: &str, file: &str) -> String {
         let path = self.etc_netns().join(sandbox).join(file);
@@ -120,9 +140,12 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+/// Removed with the last site that is in it.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
     fn drop(&mut self) {
-        _ = fs::remove_dir_all(&self.directory);
+        _ = fs::remove_dir_all(&self.0);
     }
 }
 
