@@ -197,12 +197,12 @@ impl Report {
     }
 }
 
-/// Closes every descriptor above the standard streams but those in `keep`.
+/// Closes every descriptor above the standard streams but those in `keep`, of which -1 stands for none.
 #[allow(unsafe_code)]
 pub(crate) fn close_all_but(keep: &mut [c_int]) {
     keep.sort_unstable();
     let mut from = 3;
-    for fd in keep.iter().map(|fd| fd.cast_unsigned()).filter(|fd| *fd >= 3) {
+    for fd in keep.iter().filter(|fd| **fd >= 3).map(|fd| fd.cast_unsigned()) {
         if from < fd {
             // SAFETY: the caller is a forked child about to end; it uses none of these descriptors again.
             unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };

@@ -153,10 +153,10 @@ impl Pin {
 
 /// Pins a new namespace under `name` and does `work` inside it before the thread comes back to `home`.
 pub(crate) fn create<T>(name: &Name, home: &Namespace, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let file = PinFile::create(name)?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Refusal::from(errno).at("unshare"))?;
     let _back = Back(home);
-    file.bind(Path::new(OWN))?;
+    // Only now, so that little time remains in which a killed process leaves a file that pins nothing.
+    PinFile::create(name)?.bind(Path::new(OWN))?;
     let done = work();
     if done.is_err() {
         _ = unpin(name);

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use linkspan_model::IfName;
 use nix::errno::Errno;
 
 use crate::error::{Refusal, Result};
@@ -33,6 +34,13 @@ pub(crate) fn write_if_there(key: &str, value: &str) -> Result<()> {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(Refusal::from(errno).at(path(key).display())),
     }
+}
+
+/// Switches IPv6 on for a device, where it is off for new devices. Not without looking: the write spins for as long
+/// as anybody on the host changes a device.
+pub(crate) fn allow_ipv6(device: &IfName) -> Result<()> {
+    let key = format!("net/ipv6/conf/{device}/disable_ipv6");
+    if read(&key)?.as_deref() == Some("1") { write(&key, "0") } else { Ok(()) }
 }
 
 // Not fs::write: with O_CREAT a missing key is EACCES.

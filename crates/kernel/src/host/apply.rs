@@ -7,7 +7,7 @@ use linkspan_model::{IfName, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
 use nix::errno::Errno;
 
-use super::{Host, Sandbox, find_link, live_link, send_tolerant, settle};
+use super::{Host, Sandbox, find_link, has_ipv6, live_link, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Family, Message, Socket};
 use crate::netns::{self, Namespace};
@@ -68,6 +68,7 @@ impl Host {
     }
 
     fn create_bridge(&mut self, name: &IfName, bridge: &Bridge) -> Result<()> {
+        self.need_ipv6(&bridge.addresses)?;
         let missing = "the kernel lacks bridges: load the module bridge (CONFIG_BRIDGE)";
         self.route
             .batch(vec![link::create_bridge(name, bridge.mac)])
@@ -76,10 +77,12 @@ impl Host {
         sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
         // While its link-local address is tentative, the bridge asks for no neighbour of what it forwards.
         sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
+        if has_ipv6(&bridge.addresses) {
+            sysctl::allow_ipv6(name)?;
+        }
         let index = live_link(&mut self.route, name)?.index;
-        let has_ipv6 = bridge.addresses.iter().any(|net| net.addr().is_ipv6());
-        let silent = self.ipv6 && !has_ipv6 && bridge.mtu >= IPV6_MINIMUM_MTU;
-        let mut messages = vec![link::configure_bridge(index, bridge.mtu, silent)];
+        let no_link_local = self.ipv6 && !has_ipv6(&bridge.addresses) && bridge.mtu >= IPV6_MINIMUM_MTU;
+        let mut messages = vec![link::configure_bridge(index, bridge.mtu, no_link_local)];
         messages.extend(bridge.addresses.iter().map(|net| address::add(index, *net)));
         messages.push(link::up(index));
         self.route.batch(messages)?;
@@ -87,9 +90,14 @@ impl Host {
     }
 
     fn add_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {
+        let nets = [net].into();
+        self.need_ipv6(&nets)?;
+        if has_ipv6(&nets) {
+            sysctl::allow_ipv6(name)?;
+        }
         let index = live_link(&mut self.route, name)?.index;
         self.route.batch(vec![address::add(index, net)])?;
-        settle::addresses(&mut self.route, &[net].into())
+        settle::addresses(&mut self.route, &nets)
     }
 
     fn delete_address(&mut self, name: &IfName, net: IpNet) -> Result<()> {

@@ -8,10 +8,11 @@ mod settle;
 
 pub(crate) use apply::is_firewall;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
 use linkspan_plan::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step};
 
@@ -100,6 +101,15 @@ impl Host {
         Ok(self.sandboxes.get_mut(name))
     }
 
+    /// Refuses IPv6 addresses where the kernel has no IPv6, whose own words for that are misleading.
+    fn need_ipv6(&self, nets: &BTreeSet<IpNet>) -> Result<()> {
+        if self.ipv6 || !has_ipv6(nets) {
+            return Ok(());
+        }
+        let hint = "use IPv4 only, or boot without ipv6.disable=1 (CONFIG_IPV6)";
+        Err(Refusal::new(Failure::Unsupported, "this kernel has no IPv6").hint(Failure::Unsupported, hint))
+    }
+
     /// As [`sandbox`](Self::sandbox), where it has to be there.
     fn live_sandbox(&mut self, name: &Name) -> Result<&mut Sandbox> {
         let missing = || {
@@ -110,6 +120,10 @@ impl Host {
         };
         self.sandbox(name)?.ok_or_else(missing)
     }
+}
+
+fn has_ipv6(nets: &BTreeSet<IpNet>) -> bool {
+    nets.iter().any(|net| net.addr().is_ipv6())
 }
 
 /// Asks for devices; a device that is not there has no answer.
@@ -133,6 +147,19 @@ fn find_link(socket: &mut Socket, name: &IfName) -> Result<Option<Link>> {
 fn live_link(socket: &mut Socket, name: &IfName) -> Result<Link> {
     find_link(socket, name)?
         .ok_or_else(|| Refusal::new(Failure::NotFound, format!("there is no device {name}")))
+}
+
+/// A bridge that has to be there.
+fn live_bridge(socket: &mut Socket, name: &IfName) -> Result<Link> {
+    let link = live_link(socket, name)?;
+    if link.kind.as_deref() == Some("bridge") { Ok(link) } else { Err(foreign(name, "bridge", &link)) }
+}
+
+/// That a device called `name` is not of the `kind` that ours is.
+fn foreign(name: &IfName, kind: &str, link: &Link) -> Refusal {
+    let found = link.kind.as_deref().unwrap_or("network card");
+    Refusal::new(Failure::Exists, format!("{name} exists and is no {kind} but a {found}"))
+        .hint(Failure::Exists, "remove or rename that device, or pick another name")
 }
 
 /// Sends messages that may find their object gone.

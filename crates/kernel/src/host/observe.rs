@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use linkspan_model::{IfName, Mac, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Peer, Port, Route, Scope, State};
 
-use super::{Host, Sandbox, find_links};
+use super::{Host, Sandbox, find_links, foreign};
 use crate::error::{Refusal, Result};
 use crate::netlink::Socket;
 use crate::netns::{self, Pin};
@@ -164,10 +164,4 @@ fn mac(link: &Link) -> Mac {
 
 fn device_name(name: &str) -> Result<IfName> {
     name.parse().map_err(|_| Refusal::new(Failure::Other, format!("the kernel names a device '{name}'")))
-}
-
-fn foreign(name: &IfName, kind: &str, link: &Link) -> Refusal {
-    let found = link.kind.as_deref().unwrap_or("network card");
-    Refusal::new(Failure::Exists, format!("{name} exists and is no {kind} but a {found}"))
-        .hint(Failure::Exists, "remove or rename that device, or pick another name")
 }

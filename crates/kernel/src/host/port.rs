@@ -4,10 +4,12 @@ use std::os::fd::AsFd;
 
 use linkspan_model::IfName;
 use linkspan_plan::{Failure, KernelError, Peer, Port, Route, Step};
+use nix::errno::Errno;
 
 use super::apply::{Batch, IPV6_MINIMUM_MTU};
-use super::{Host, live_link, settle};
+use super::{Host, has_ipv6, live_bridge, settle};
 use crate::error::{Refusal, Result};
+use crate::netlink::Error;
 use crate::rtnl::link::{self, Link, Veth};
 use crate::rtnl::{address, route};
 use crate::sysctl;
@@ -49,7 +51,7 @@ impl Host {
     ) -> std::result::Result<(), KernelError> {
         let Some(peer) = &port.peer else { return Ok(()) };
         self.set_ipv6(peer).map_err(|refusal| refusal.of(step))?;
-        let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
+        let has_ipv6 = has_ipv6(&peer.addresses);
         let mut batch = Batch::new();
         let silent = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
         batch.push(step, link::prepare_peer(pair.inside, silent));
@@ -77,7 +79,8 @@ impl Host {
     }
 
     fn create_pair(&mut self, name: &IfName, port: &Port, peer: &Peer) -> Result<Pair> {
-        let bridge = live_link(&mut self.route, &port.bridge)?.index;
+        self.need_ipv6(&peer.addresses)?;
+        let bridge = live_bridge(&mut self.route, &port.bridge)?.index;
         let sandbox = self.live_sandbox(&peer.namespace)?;
         let namespace = sandbox
             .namespace
@@ -92,10 +95,7 @@ impl Host {
             peer_mac: peer.mac,
             peer_namespace: namespace.as_fd(),
         });
-        let missing = "the kernel lacks veth: load the module veth (CONFIG_VETH)";
-        self.route
-            .batch(vec![create])
-            .map_err(|error| Refusal::from(error).hint(Failure::Unsupported, missing))?;
+        self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge))?;
         let no_link_local = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
         let configure = link::configure_port(name, port.isolated, port.hairpin, no_link_local);
         let answers = self.route.batch(vec![configure, link::get(name)])?;
@@ -111,17 +111,14 @@ impl Host {
             return Ok(());
         }
         let conf = format!("net/ipv6/conf/{}", peer.ifname);
-        let has_ipv6 = peer.addresses.iter().any(|net| net.addr().is_ipv6());
+        let has_ipv6 = has_ipv6(&peer.addresses);
         self.live_sandbox(&peer.namespace)?;
         let Some(sandbox) = self.sandboxes.get(&peer.namespace) else { return Ok(()) };
         sandbox.namespace.within(&self.home, || {
             if !has_ipv6 {
                 return sysctl::write_if_there(&format!("{conf}/accept_ra"), "0");
             }
-            let disabled = format!("{conf}/disable_ipv6");
-            if sysctl::read(&disabled)?.as_deref() == Some("1") {
-                sysctl::write(&disabled, "0")?;
-            }
+            sysctl::allow_ipv6(&peer.ifname)?;
             sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")
         })?
     }
@@ -133,4 +130,17 @@ struct Pair {
     bridge: u32,
     host: u32,
     inside: u32,
+}
+
+fn not_created(error: Error, bridge: &IfName) -> Refusal {
+    // find_portno() in net/bridge/br_if.c
+    let full = error.errno == Errno::EXFULL;
+    let refusal = Refusal::from(error);
+    if full {
+        return refusal.hint(
+            Failure::Other,
+            format!("{bridge} has 1023 ports, which is all a bridge takes: use another network"),
+        );
+    }
+    refusal.hint(Failure::Unsupported, "the kernel lacks veth: load the module veth (CONFIG_VETH)")
 }

@@ -76,6 +76,16 @@ fn its_mtu_is_its_own() {
 }
 
 #[test]
+fn ipv6_that_the_host_switched_off_for_new_devices_is_switched_on() {
+    lab::run(lab::here!(), || {
+        sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
+        let mut host = host(&[]);
+        host.apply(&[Step::AddAddress(device("br0"), "fd00::1/64".parse().unwrap())]).unwrap();
+        Net::here().serve_tcp("[fd00::1]:80");
+    });
+}
+
+#[test]
 fn addresses_come_and_go() {
     lab::run(lab::here!(), || {
         let mut host = host(&[]);

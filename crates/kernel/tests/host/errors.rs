@@ -112,3 +112,28 @@ fn a_sysctl_that_cannot_be_set_is_named() {
         assert_eq!(refused(&mut host, &[set("net/ipv4/ip_forward", "x")]).failure, Failure::Other);
     });
 }
+
+#[test]
+fn a_port_needs_a_bridge_to_be_plugged_into() {
+    lab::run(lab::here!(), || {
+        let mut host = Host::open().unwrap();
+        sh("ip link add br0 type veth peer name other");
+        host.apply(&[namespace("box2")]).unwrap();
+        let error = refused(&mut host, &[create(port(2, &[]))]);
+        assert_eq!(error.cause, "br0 exists and is no bridge but a veth");
+    });
+}
+
+#[test]
+fn a_full_bridge_is_called_full() {
+    lab::run(lab::here!(), || {
+        let mut host = host(&[2]);
+        let fill = "for i in $(seq 1022); do echo link add p$i master br0 type veth peer name q$i; done | ip -batch -";
+        sh(fill);
+        let error = refused(&mut host, &sandbox(3));
+        assert!(
+            error.hint.as_deref().is_some_and(|hint| hint.starts_with("br0 has 1023 ports")),
+            "{error:?}"
+        );
+    });
+}
