@@ -69,7 +69,7 @@ fn words_that_it_does_not_know_are_answered_with_the_nearest() {
 }
 
 #[test]
-fn networks_that_cannot_be_are_refused() {
+fn subnets_that_cannot_be_are_refused() {
     run(here!(), || {
         try_all(&[
             ("network create --subnet 10.9.0.0/33 x", USAGE, &["10.9.0.0/33"], NONE),
@@ -110,6 +110,14 @@ fn networks_that_cannot_be_are_refused() {
                 &["10.7.0.128/25", "overlaps network 'lab'", "10.7.0.0/24"],
                 "--subnet",
             ),
+        ]);
+    });
+}
+
+#[test]
+fn networks_that_cannot_be_are_refused() {
+    run(here!(), || {
+        try_all(&[
             ("network create lab", FAILED, &["'lab' exists already"], "linkspan network rm lab"),
             ("network create bridge", FAILED, &["'bridge' always exists"], "another name"),
             ("network create a/b", USAGE, &["a/b"], NONE),

@@ -10,6 +10,13 @@
 //!
 //! Sandboxes are made by the program under test. `support` has the words that the stories are told with.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
 mod support;
 
 mod agreement;
@@ -19,5 +26,7 @@ mod ipam;
 mod modes;
 mod names;
 mod ports;
+mod program;
 mod publish;
+mod traces;
 mod traffic;
