@@ -106,7 +106,7 @@ impl Socket {
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
-        Ok(Self { fd, sequence: 0, buffer: Vec::new() })
+        Ok(Self { fd, sequence: 0, buffer: vec![0; RECEIVE] })
     }
 
     /// Makes the queues large, for a transaction of thousands of elements. The kernel may grant less to a
@@ -223,7 +223,6 @@ impl Socket {
 
     // The kernel answers while it is being asked, so what is not in the queue now will never come.
     fn receive(&mut self, received: &mut Received) -> Result<(), Error> {
-        self.buffer.resize(RECEIVE, 0);
         while !received.is_complete() {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => received.datagram(&self.buffer[..length]),
