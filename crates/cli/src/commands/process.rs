@@ -17,6 +17,8 @@ use crate::output::{self, Problem};
 /// What a shell's exit code says of a program that is not there, and of one that cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
+/// asm-generic/errno-base.h
+const ENOENT: i32 = 2;
 
 /// Becomes a program in a sandbox.
 pub fn exec(mut engine: Engine<Host>, args: &ExecArgs) -> Outcome {
@@ -69,10 +71,11 @@ fn entry(engine: &Engine<Host>, sandbox: &Sandbox) -> Entry {
 }
 
 fn problem(failed: &Failed) -> Problem {
-    let problem = Problem::from(failed.error.clone());
-    match failed.exec {
-        Some(errno) if errno as i32 == 2 => problem.code(NOT_FOUND),
-        Some(_) => problem.code(NOT_EXECUTABLE),
-        None => problem,
-    }
+    let error = failed.error.clone();
+    let Some(errno) = failed.exec else { return error.into() };
+    let missing = errno as i32 == ENOENT;
+    let hint =
+        if missing { "it is looked for in PATH, on this host's file system" } else { "is it executable?" };
+    let code = if missing { NOT_FOUND } else { NOT_EXECUTABLE };
+    Problem::new(format!("cannot {}", error.what)).because(error.cause).hint(hint).code(code)
 }

@@ -95,7 +95,8 @@ impl Play {
 
     fn the_network(&mut self) -> Result<(), Problem> {
         scene("A bridge network");
-        command("linkspan network create --subnet 10.7.0.0/24 lab");
+        command("linkspan network create --subnet 10.7.0.0/24 -o com.docker.network.bridge.name=br-lab lab");
+        let name_of_bridge = ("com.docker.network.bridge.name".to_owned(), "br-lab".to_owned());
         let ipam = IpamRequest { subnets: vec![parsed("10.7.0.0/24")?], ..IpamRequest::default() };
         self.engine.create_network(NetworkRequest {
             name: parsed("lab")?,
@@ -103,7 +104,7 @@ impl Play {
             ipam,
             ipam_driver: "default".to_owned(),
             ipam_options: OptionMap::new(),
-            options: OptionMap::new(),
+            options: OptionMap::from([name_of_bridge]),
             labels: OptionMap::new(),
             internal: false,
             ipv6: false,
