@@ -95,10 +95,10 @@ fn signals_are_passed_on() {
 fn what_cannot_be_executed_is_told_apart() {
     lab::run(lab::here!(), || {
         let entry = entry();
-        let failed = spawn_in(&entry, &words(&["no-such-program"])).unwrap_err();
+        let failed = spawn_in(&entry, &words(&["/no/such/program"])).unwrap_err();
         assert_eq!(
             (failed.exec, failed.error.what.as_str()),
-            (Some(Errno::ENOENT), "execute no-such-program")
+            (Some(Errno::ENOENT), "execute /no/such/program")
         );
         assert_eq!(spawn_in(&entry, &words(&["/etc"])).unwrap_err().exec, Some(Errno::EACCES));
 

@@ -13,10 +13,11 @@ fn refused(host: &mut Host, steps: &[Step]) -> KernelError {
 #[test]
 fn the_kernels_extended_words_are_there() {
     lab::run(lab::here!(), || {
-        let mut host = host(&[]);
-        let error = refused(&mut host, &[Step::AddAddress(device("br0"), "10.0.0.1/24".parse().unwrap())]);
-        assert_eq!((error.what.as_str(), error.failure), ("add address 10.0.0.1/24 to br0", Failure::Exists));
-        assert!(error.cause.contains("already assigned (EEXIST: File exists)"), "{}", error.cause);
+        let mut host = host(&[2]);
+        let Step::AddRoute(old) = route(2, "10.0.0.1") else { return };
+        let error = refused(&mut host, &[Step::DeleteRoute(old), route(2, "192.0.2.1")]);
+        assert_eq!(error.what, "add route in box2 default via 192.0.2.1 dev eth0");
+        assert_eq!(error.cause, "Nexthop has invalid gateway (ENETUNREACH: Network is unreachable)");
     });
 }
 
