@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 
 const SANDBOXES: usize = 300;
 const SAMPLE: usize = 30;
-/// Other tests run beside this one; `cargo xtask bench growth` is held to 1.2.
+/// Other tests run beside this one, so it compares the fastest; `cargo xtask bench growth` holds medians to 1.2.
 const BOUND: f64 = 1.5;
 
 #[test]
@@ -22,12 +22,23 @@ fn the_last_of_three_hundred_costs_what_the_first_did() {
         let removed: Vec<_> = (0..SANDBOXES).map(|n| timed(&format!("sandbox rm s{n}"))).collect();
         before.assert_restored("after three hundred came and went");
         for (what, times) in [("create", created), ("rm", removed)] {
-            let (first, last) = (median(&times[..SAMPLE]), median(&times[SANDBOXES - SAMPLE..]));
-            let ratio = last.as_secs_f64() / first.as_secs_f64();
-            println!("{what}: first {SAMPLE} {first:?}, last {SAMPLE} {last:?}, ratio {ratio:.2}");
-            assert!(ratio < BOUND, "{what} got slower: {first:?} to {last:?}");
+            let (first, last) = (&times[..SAMPLE], &times[SANDBOXES - SAMPLE..]);
+            let ratio = fastest(last).as_secs_f64() / fastest(first).as_secs_f64();
+            println!(
+                "{what}: first {SAMPLE} {:?} (median {:?}), last {SAMPLE} {:?} (median {:?}), ratio {ratio:.2}",
+                fastest(first),
+                median(first),
+                fastest(last),
+                median(last)
+            );
+            assert!(ratio < BOUND, "{what} got slower");
         }
     });
+}
+
+/// Whatever else the machine does can only make it slower.
+fn fastest(times: &[Duration]) -> Duration {
+    times.iter().copied().min().unwrap()
 }
 
 fn median(times: &[Duration]) -> Duration {

@@ -33,11 +33,14 @@ impl Answer {
 }
 
 /// The command `linkspan` with `line` as arguments, split at blanks.
-#[allow(clippy::disallowed_methods, reason = "the program is under test")]
 pub fn command(line: &str) -> Command {
+    command_of(&line.split_whitespace().collect::<Vec<_>>())
+}
+
+#[allow(clippy::disallowed_methods, reason = "the program is under test")]
+fn command_of(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linkspan"));
-    command.args(["--state-dir", STATE, "--run-dir", RUN]).args(line.split_whitespace());
-    command.stdin(Stdio::null());
+    command.args(["--state-dir", STATE, "--run-dir", RUN]).args(words).stdin(Stdio::null());
     command
 }
 
@@ -61,7 +64,12 @@ pub fn make_lab() {
 
 /// Starts `linkspan` and goes on.
 pub fn start(line: &str) -> Child {
-    command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start linkspan")
+    start_words(&line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// The same with arguments that have blanks in them.
+pub fn start_words(words: &[&str]) -> Child {
+    command_of(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start linkspan")
 }
 
 /// Waits for a command that was started.

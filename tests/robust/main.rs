@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod crowd;
+mod disk;
 mod growth;
 mod host;
 mod kills;
 mod random;
 mod reuse;
+mod sabotage;
+mod signals;
 mod snapshot;

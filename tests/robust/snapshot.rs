@@ -29,7 +29,7 @@ impl Snapshot {
         let mut add = |kind: &str, text: &str| {
             lines.extend(text.lines().map(|line| format!("{kind}: {}", line.trim())));
         };
-        add("link", &sh("ip -br link | awk '{print $1}'"));
+        add("link", &sh("ip -br link | sed 's,[@ ].*,,'"));
         add("address", &sh("ip -br -4 addr | awk '{print $1, $3, $4}'"));
         add("route", &sh("ip -4 route | sed 's/ linkdown//'"));
         add("nft", &sh("nft -s list ruleset"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use linkspan_model::{Id, Published};
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 use crate::Object;
@@ -152,6 +152,13 @@ impl StoreError {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, cause },
             Some(ErrorCode::DatabaseBusy) => Self::Locked { path, cause },
             Some(ErrorCode::CannotOpen) => Self::Open { path, cause: cause.into() },
+            // The file of the log's index could not grow.
+            _ if cause
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE) =>
+            {
+                Self::Full { path, cause }
+            }
             _ if is_not_as_laid_out(&cause) => Self::Corrupt { path, cause },
             _ => Self::Sql { path, cause },
         }
@@ -187,7 +194,7 @@ impl StoreError {
 
 /// Whether a table, a row or a value is not as `schema.sql` has it: our own statements fit it.
 fn is_not_as_laid_out(cause: &rusqlite::Error) -> bool {
-    use rusqlite::{Error, ffi};
+    use rusqlite::Error;
     matches!(
         cause,
         Error::SqliteFailure(ffi::Error { extended_code: ffi::SQLITE_ERROR, .. }, _)

@@ -12,7 +12,7 @@ use linkspan_store::{Mode, Object};
 use crate::site::{Site, network, publishing, sandbox, to, told};
 
 /// Long enough for a thread to come to the lock that bars it.
-const A_WHILE: Duration = Duration::from_millis(50);
+const A_WHILE: Duration = Duration::from_millis(150);
 const CROWD: usize = 32;
 
 fn object(text: &str) -> Object {
