@@ -128,6 +128,9 @@ impl<K: Kernel> Engine<K> {
         }
         if !steps.is_empty() {
             self.kernel.apply(steps)?;
+            if steps.iter().any(Step::deletes_in_firewall) {
+                self.store.note_deletion();
+            }
         }
         Ok(())
     }

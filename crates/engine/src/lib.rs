@@ -67,7 +67,7 @@ pub enum Event<'a> {
 }
 
 /// One host's networks and sandboxes.
-pub struct Engine<K> {
+pub struct Engine<K: Kernel> {
     kernel: K,
     store: Store,
     files: Files,
@@ -115,6 +115,12 @@ impl<K: Kernel> Engine<K> {
 
     fn note(&mut self, text: String) {
         (self.tell)(Event::Note(text));
+    }
+}
+
+impl<K: Kernel> Drop for Engine<K> {
+    fn drop(&mut self) {
+        self.kernel.linger(self.store.deleted_lately());
     }
 }
 

@@ -71,7 +71,7 @@ fn round() -> Vec<(&'static str, Duration)> {
         .unwrap();
     clock.time("delete bridge: the call", || host.apply(&[Step::DeleteBridge(bridge.clone())])).unwrap();
     clock.time("delete firewall", || host.apply(&[Step::DeleteFirewall])).unwrap();
-    clock.time("linger", || host.linger());
+    clock.time("linger", || host.linger(false));
     clock.time("drop", || drop(host));
     clock.0
 }

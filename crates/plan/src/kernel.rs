@@ -47,6 +47,10 @@ pub trait Kernel {
     fn link_facts(&mut self, pairs: &[(IfName, Name, IfName)])
     -> Result<Vec<Option<LinkFacts>>, KernelError>;
 
+    /// Before the process ends: leaves to a child what its end would have to wait for. `others` tells that another
+    /// process has deleted firewall elements just now. Without it nothing goes wrong, the end only comes later.
+    fn linger(&mut self, _others: bool) {}
+
     /// The ports of a bridge by name.
     ///
     /// # Errors

@@ -57,6 +57,13 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether something in the firewall may go with it: a table of another version goes when ours is made.
+    pub const fn deletes_in_firewall(&self) -> bool {
+        matches!(self, Self::CreateFirewall | Self::DeleteFirewall | Self::DeleteElement(_))
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -13,6 +13,9 @@ use crate::{Lock, Mode, Object, StoreError, Tx, boot, lock, open};
 /// The first process to open the database, when no other has it open, reads the whole log; yet to write it back
 /// takes two fsyncs. At this length the mean command was cheapest, on tmpfs and disk together (`examples/cost.rs`).
 const LONG_LOG: u64 = 512 << 10;
+
+/// For how long after a deletion in the firewall the kernel makes those wait who close a socket to it.
+const KERNEL_SETTLES: Duration = Duration::from_millis(50);
 
 /// The state of one host, open.
 #[derive(Debug)]
@@ -92,6 +95,22 @@ impl Store {
     /// If the lock file cannot be used.
     pub fn try_lock(&self, object: &Object, mode: Mode) -> Result<Option<Lock>, StoreError> {
         lock::lock(&self.lock_file, &object.to_string(), mode, Duration::ZERO)
+    }
+
+    /// Notes that elements of the host's firewall were deleted just now.
+    ///
+    /// The note is the time of the lock file: one call to make, one to read, and lost without harm.
+    pub fn note_deletion(&self) {
+        let _ = fs::File::options()
+            .write(true)
+            .open(&self.lock_file)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// Whether they were in the last 50 ms: for that long the kernel may be at work on it (KERNEL_SETTLES).
+    pub fn deleted_lately(&self) -> bool {
+        let noted = fs::metadata(&self.lock_file).and_then(|file| file.modified());
+        noted.is_ok_and(|noted| noted.elapsed().is_ok_and(|since| since < KERNEL_SETTLES))
     }
 
     /// Writes the log back and empties it, unless others are using it: then one of them will.

@@ -44,7 +44,6 @@ pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
         Err(failed) => Err(problem(&failed)),
     };
     engine.remove_sandbox(view.sandbox.name.as_str(), true)?;
-    engine.kernel().linger();
     Ok(ExitCode::from(u8::try_from(ended?).unwrap_or(u8::MAX)))
 }
 

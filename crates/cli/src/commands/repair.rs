@@ -24,6 +24,5 @@ pub fn repair(mut engine: Engine<Host>, dry_run: bool, format: Format) -> Outcom
     repair.finished.iter().for_each(|line| println!("{line}: undone"));
     steps.iter().for_each(|line| println!("{line}"));
     files.iter().for_each(|path| println!("remove {path}"));
-    engine.kernel().linger();
     Ok(ExitCode::SUCCESS)
 }

@@ -35,7 +35,6 @@ pub fn create(mut engine: Engine<Host>, args: SandboxCreate, format: Format) -> 
         Format::Table => println!("{}", view.sandbox.name),
         Format::Json => output::json(&inspect::sandbox(&engine.sandbox(view.sandbox.name.as_str())?))?,
     }
-    engine.kernel().linger();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,13 +80,11 @@ pub fn inspect(mut engine: Engine<Host>, names: &[String]) -> Outcome {
 
 /// Removes sandboxes, each for itself.
 pub fn remove(mut engine: Engine<Host>, names: &[String], force: bool) -> Outcome {
-    let outcome = each(names, |name| {
+    each(names, |name| {
         engine.remove_sandbox(name, force)?;
         println!("{name}");
         Ok(())
-    });
-    engine.kernel().linger();
-    outcome
+    })
 }
 
 /// Prints published ports as `docker port` does.

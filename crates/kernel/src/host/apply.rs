@@ -18,6 +18,9 @@ use crate::sysctl;
 /// The smallest MTU that IPv6 works with (RFC 8200); a device below it has no IPv6 settings.
 pub(super) const IPV6_MINIMUM_MTU: u32 = 1280;
 
+const ROUTE_EXISTS: &str =
+    "the namespace has a default route already: remove it, or attach to an --internal network";
+
 impl Host {
     pub(super) fn apply_steps(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
         let mut rest = steps;
@@ -32,7 +35,7 @@ impl Host {
     fn apply_group(&mut self, first: &Step, group: &[Step]) -> std::result::Result<(), KernelError> {
         match first {
             step if is_firewall(step) => {
-                self.closes_slowly |= group.iter().any(deletes_in_firewall);
+                self.closes_slowly |= group.iter().any(Step::deletes_in_firewall);
                 self.firewall()?.apply(group)
             }
             Step::CreatePort(..) => self.create_ports(group),
@@ -116,6 +119,11 @@ impl Host {
             }
             Origin::Host => netns::pin_own(name),
             Origin::Pinned(other) => netns::pin(name, &netns::pin_path(other)),
+            // Its routes and addresses would become the host's.
+            Origin::Path(path) if self.home.is_at(path) => {
+                let cause = format!("{} stands for the host's own namespace", path.display());
+                Err(Refusal::new(Failure::Exists, cause).hint(Failure::Exists, "use --net host"))
+            }
             Origin::Path(path) => netns::pin(name, path),
         }
     }
@@ -181,11 +189,6 @@ pub(crate) const fn is_firewall(step: &Step) -> bool {
     )
 }
 
-/// A table of another version may go when one is made.
-const fn deletes_in_firewall(step: &Step) -> bool {
-    matches!(step, Step::CreateFirewall | Step::DeleteFirewall | Step::DeleteElement(_))
-}
-
 /// The device that goes with a step.
 const fn doomed(step: &Step) -> Option<&IfName> {
     match step {
@@ -214,7 +217,12 @@ impl<'a> Batch<'a> {
         socket.batch(self.messages).map(drop).map_err(|error| {
             let step = error.index.and_then(|index| self.steps.get(index)).or(self.steps.first());
             let what = step.map_or_else(String::new, |step| step.to_string());
-            Refusal::from(error).of(what)
+            let refusal = Refusal::from(error);
+            match step {
+                Some(Step::AddRoute(_)) => refusal.hint(Failure::Exists, ROUTE_EXISTS),
+                _ => refusal,
+            }
+            .of(what)
         })
     }
 }

@@ -69,18 +69,6 @@ impl Host {
         })
     }
 
-    /// Before the process ends: leaves the waiting that closing the firewall's socket may take to a child.
-    /// Without it nothing goes wrong, the end only comes up to 15 ms later.
-    pub fn linger(&mut self) {
-        if self.closes_slowly
-            && let Some(firewall) = &self.firewall
-            && let Ok(reaper) = Reaper::hold(std::os::fd::AsFd::as_fd(firewall))
-        {
-            self.reaper = Some(reaper);
-            self.closes_slowly = false;
-        }
-    }
-
     fn firewall(&mut self) -> std::result::Result<&mut Firewall, KernelError> {
         match &mut self.firewall {
             Some(firewall) => Ok(firewall),
@@ -170,6 +158,18 @@ fn send_tolerant(socket: &mut Socket, messages: Vec<Message>, tolerated: &[nix::
 }
 
 impl Kernel for Host {
+    fn linger(&mut self, others: bool) {
+        let held = self.reaper.is_some() && !self.closes_slowly;
+        if !held
+            && (self.closes_slowly || others)
+            && let Some(firewall) = &self.firewall
+            && let Ok(reaper) = Reaper::hold(std::os::fd::AsFd::as_fd(firewall))
+        {
+            self.reaper = Some(reaper);
+            self.closes_slowly = false;
+        }
+    }
+
     fn observe(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
         self.observe_scope(scope)
     }

@@ -110,11 +110,11 @@ fn the_reaper_keeps_no_stream_and_no_namespace() {
 fn whoever_lingers_leaves_the_waiting_to_a_child() {
     lab::run(lab::here!(), || {
         let mut host = host(&[]);
-        host.linger();
+        host.linger(false);
         assert_eq!(orphans(), [] as [i32; 0]);
         host.apply(&[Step::CreateFirewall, Step::DeleteFirewall]).unwrap();
-        host.linger();
-        host.linger();
+        host.linger(false);
+        host.linger(false);
         assert_eq!(orphans().len(), 1);
         drop(host);
         thread::sleep(Duration::from_millis(300));
