@@ -103,6 +103,9 @@ fn subnets_that_cannot_be_are_refused() {
             ("network create --gateway 10.9.0.1 x", FAILED, &["--subnet"], NONE),
             ("network create --subnet 10.9.0.0/24 --subnet 10.9.0.0/25 x", FAILED, &["10.9.0.0/25"], NONE),
             ("network create --subnet 10.9.0.4/32 x", FAILED, &["10.9.0.4/32"], "/31"),
+            ("network create --subnet 127.0.9.0/24 x", FAILED, &["127.0.9.0/24", "loopback"], "10.0.0.0/8"),
+            ("network create --subnet 224.9.0.0/24 x", FAILED, &["224.9.0.0/24", "multicast"], "10.0.0.0/8"),
+            ("network create --subnet 0.0.0.0/0 x", FAILED, &["0.0.0.0/0"], "10.0.0.0/8"),
             ("network create --subnet fd00:9::/64 x", FAILED, &["fd00:9::/64"], "--ipv6"),
             (
                 "network create --subnet 10.7.0.128/25 x",
@@ -127,6 +130,7 @@ fn networks_that_cannot_be_are_refused() {
                 &["com.docker.network.bridge.name", "sixteen-letters!", "16 characters", "15"],
                 NONE,
             ),
+            ("network create -o com.docker.network.bridge.name=all x", FAILED, &["'all'", "reserves"], NONE),
             ("network create -o com.docker.network.driver.mtu=10 x", FAILED, &["mtu", "'10'", "68"], NONE),
             (
                 "network create -o com.docker.network.bridge.enable_icc=maybe x",
@@ -165,6 +169,15 @@ fn sandboxes_that_cannot_be_are_refused() {
             ("sandbox create --net lab,mac=02:42 x", USAGE, &["02:42"], NONE),
             ("sandbox create --net lab,mac=01:00:5e:00:00:01 x", USAGE, &["01:00:5e:00:00:01"], NONE),
             ("sandbox create --net lab,ifname=sixteen-letters! x", USAGE, &["16 characters"], NONE),
+            ("sandbox create --net lab,ifname=default x", USAGE, &["'default'", "reserves"], NONE),
+            ("sandbox create --net lab,ifname=lo x", FAILED, &["lo already"], NONE),
+            (
+                "sandbox create --net lab,mac=02:42:0a:07:00:01 x",
+                FAILED,
+                &["02:42:0a:07:00:01", "bridge"],
+                NONE,
+            ),
+            ("sandbox create --net lab,mac=02:42:0a:07:00:02 x", FAILED, &["sandbox 'web' has it"], NONE),
             ("sandbox create --net lab --net lab x", FAILED, &["'lab' already"], NONE),
             ("sandbox create --net host --net lab x", FAILED, &["stand alone"], NONE),
             ("sandbox create --net none --net lab x", FAILED, &["stand alone"], NONE),
@@ -174,6 +187,7 @@ fn sandboxes_that_cannot_be_are_refused() {
             ("sandbox create --net host --netns /run/netns/theirs x", FAILED, &["--netns"], NONE),
             ("sandbox create --net lab --netns /run/nothing x", FAILED, &["/run/nothing"], NONE),
             ("sandbox create --net lab --netns /etc/passwd x", FAILED, &["/etc/passwd"], NONE),
+            ("sandbox create --net lab --netns /proc/self/ns/net x", FAILED, &["host's own"], "--net host"),
             ("sandbox create --net lab --pid 999999 x", FAILED, &["999999"], NONE),
             ("sandbox create --pid 1 --netns /x x", USAGE, &["--pid", "--netns"], NONE),
             ("sandbox create --dns 1.2.3 x", USAGE, &["1.2.3"], NONE),
@@ -223,6 +237,27 @@ fn devices_that_are_there_are_left_alone() {
             before.is_unchanged();
         }
         assert!(!linkspan("network ls").contains("lab"));
+    });
+}
+
+#[test]
+fn what_a_foreign_namespace_has_already_is_left_alone() {
+    run(here!(), || {
+        linkspan("network create --subnet 10.7.0.0/24 lab");
+        linkspan("sandbox create --net lab first");
+        sh("ip netns add theirs && ip -n theirs link add eth0 type veth peer name eth9");
+        sh("ip -n theirs address add 10.1.0.2/24 dev eth0 && ip -n theirs link set eth0 up");
+        sh("ip -n theirs link set eth9 up && ip -n theirs route add default via 10.1.0.1");
+        let theirs = || sh("ip -n theirs -o address; ip -n theirs route; ip -n theirs -br link | wc -l");
+        let (before, inside) = (Snapshot::take(), theirs());
+        let adopt = "sandbox create --netns /run/netns/theirs --net";
+        refused(&format!("{adopt} lab x")).says(&["eth0"]).hints("ifname");
+        refused(&format!("{adopt} lab,ifname=eth1 x")).says(&["default via 10.7.0.1"]).hints("--internal");
+        assert_eq!(theirs(), inside);
+        before.is_unchanged();
+        linkspan("network create --subnet 10.8.0.0/24 --internal vault");
+        linkspan(&format!("{adopt} vault,ifname=eth1 x"));
+        assert!(sh("ip -n x route").contains("default via 10.1.0.1 dev eth0"));
     });
 }
 

@@ -162,7 +162,7 @@ fn the_demo_tells_its_story_and_leaves_no_trace() {
         let story = linkspan("demo");
         for line in [
             "A throwaway host",
-            "linkspan network create --subnet 10.7.0.0/24 lab",
+            "$ linkspan network create --subnet 10.7.0.0/24",
             "+ create namespace web",
             "curl http://192.0.2.1:8080/",
             "curl http://127.0.0.1:8080/",

@@ -380,7 +380,8 @@ impl SandboxFlags {
     /// The namespace to take, if one is named.
     pub fn namespace(&self) -> Option<PathBuf> {
         let of_process = self.pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
-        self.netns.clone().or(of_process)
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.netns.as_ref().map(absolute).or(of_process)
     }
 }
 

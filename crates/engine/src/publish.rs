@@ -38,7 +38,8 @@ impl<K: Kernel> HostPorts for Holders<'_, K> {
     }
 }
 
-fn sandbox_of(tx: &Tx<'_>, endpoint: linkspan_model::Id) -> Result<String, Error> {
+/// Whose endpoint it is, in words.
+pub fn sandbox_of(tx: &Tx<'_>, endpoint: linkspan_model::Id) -> Result<String, Error> {
     let endpoint = tx.endpoint(endpoint)?;
     let sandbox = endpoint.map(|endpoint| tx.sandbox_by_id(endpoint.sandbox)).transpose()?.flatten();
     Ok(sandbox.map_or_else(|| "another sandbox".to_owned(), |sandbox| format!("sandbox '{}'", sandbox.name)))

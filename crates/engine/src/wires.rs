@@ -5,6 +5,8 @@ use linkspan_plan::{Kernel, State, desired};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::converge::attached;
+use crate::error::Obstacle;
+use crate::publish::sandbox_of;
 use crate::{Engine, Error, PATIENCE, addresses, random_id};
 
 /// An endpoint of `sandbox` on `network`, with its addresses leased; `others` are the sandbox's endpoints so far.
@@ -21,7 +23,8 @@ pub fn wire(
             sandbox.name, network.name
         )));
     }
-    let taken = |name: &IfName| others.iter().any(|(endpoint, _)| endpoint.ifname == *name);
+    let taken =
+        |name: &IfName| name.as_str() == "lo" || others.iter().any(|(endpoint, _)| endpoint.ifname == *name);
     let ifname = match &attach.ifname {
         Some(name) if taken(name) => {
             return Err(Error::refused(format!(
@@ -35,6 +38,9 @@ pub fn wire(
             .find(|n| !taken(n))
             .ok_or(Error::Overtaken)?,
     };
+    if let Some(mac) = attach.mac {
+        refuse_taken(tx, network, mac)?;
+    }
     let leases = addresses::lease(tx, network, attach)?;
     let mac = attach.mac.or_else(|| leases.first().map(|lease| Mac::for_ip(lease.address)));
     Ok(Endpoint {
@@ -48,6 +54,18 @@ pub fn wire(
         gw_priority: attach.gw_priority,
         published: Vec::new(),
     })
+}
+
+/// A MAC that somebody asks for must be nobody else's on the network.
+fn refuse_taken(tx: &Tx<'_>, network: &Network, mac: Mac) -> Result<(), Error> {
+    let taken = |by: String| Error::refused(format!("MAC {mac} is taken")).because(format!("{by} has it"));
+    if network.bridge_mac() == Some(mac) {
+        return Err(taken(format!("the bridge of network '{}'", network.name)));
+    }
+    match tx.endpoints_of_network(network.id)?.into_iter().find(|endpoint| endpoint.mac == mac) {
+        Some(holder) => Err(taken(sandbox_of(tx, holder.id)?).behind(Obstacle::Endpoint(holder.id))),
+        None => Ok(()),
+    }
 }
 
 impl<K: Kernel> Engine<K> {

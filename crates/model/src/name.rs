@@ -70,7 +70,7 @@ impl FromStr for IfName {
         let wrong = |why: String| Err(Invalid::new(format!("'{text}' is no valid device name")).because(why));
         match text {
             "" => wrong("it is empty".to_owned()),
-            "." | ".." => wrong("the kernel reserves it".to_owned()),
+            "." | ".." | "all" | "default" => wrong("the kernel reserves it".to_owned()),
             _ if text.len() > IFNAME_MAX => {
                 wrong(format!("it has {} characters and the kernel takes {IFNAME_MAX} at most", text.len()))
             }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn device_names_are_checked_as_the_kernel_does() {
         assert!("eth0.10".parse::<IfName>().is_ok());
-        for bad in ["", ".", "..", "a/b", "a b", "a:b", "sixteen-letters!"] {
+        for bad in ["", ".", "..", "all", "default", "a/b", "a b", "a:b", "sixteen-letters!"] {
             assert!(bad.parse::<IfName>().is_err(), "{bad}");
         }
         let error = "sixteen-letters!".parse::<IfName>().unwrap_err();

@@ -143,6 +143,7 @@ impl IpamRequest {
         let mut requests: Vec<PoolRequest> = Vec::new();
         for subnet in self.subnets {
             let subnet = subnet.trunc();
+            refuse_special(subnet)?;
             if let Some(other) = requests.iter().find(|r| overlap(&r.subnet, &subnet)) {
                 return Err(Invalid::new(format!("subnet {subnet} overlaps subnet {}", other.subnet))
                     .because("both were given for this network"));
@@ -213,6 +214,27 @@ fn successors(first: IpAddr, last: IpAddr) -> impl Iterator<Item = IpAddr> {
             IpAddr::V6(v6) => IpAddr::from((u128::from(*v6) + 1).to_be_bytes()),
         })
     })
+}
+
+/// Blocks that no host has addresses of: RFC 6890, RFC 5771, RFC 4291.
+const SPECIAL: [(&str, &str); 7] = [
+    ("0.0.0.0/8", "the addresses of hosts that have none"),
+    ("127.0.0.0/8", "loopback"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/8", "loopback and reserved"),
+    ("fe80::/10", "link-local, which every IPv6 interface has"),
+    ("ff00::/8", "multicast"),
+];
+
+fn refuse_special(subnet: IpNet) -> Result<(), Invalid> {
+    let within = |block: &str| block.parse().is_ok_and(|block: IpNet| overlap(&block, &subnet));
+    match SPECIAL.iter().find(|(block, _)| within(block)) {
+        Some((block, what)) => Err(Invalid::new(format!("subnet {subnet} cannot be used"))
+            .because(format!("{block} is {what}"))
+            .hint("choose one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (IPv6: fd00::/8)")),
+        None => Ok(()),
+    }
 }
 
 fn homeless(what: &str) -> Invalid {
@@ -304,6 +326,21 @@ mod tests {
         assert!(request(&["10.0.0.4/32"]).pools().unwrap_err().cause.unwrap().contains("one address"));
         assert_eq!(request(&["fd00::/127"]).pools().unwrap()[0].gateway.to_string(), "fd00::");
         assert_eq!(request(&["fd00::/64"]).pools().unwrap()[0].gateway.to_string(), "fd00::1");
+    }
+
+    #[test]
+    fn refuses_blocks_that_no_host_is_in() {
+        for subnet in [
+            "0.0.0.0/0",
+            "127.0.0.0/24",
+            "224.1.0.0/16",
+            "255.255.255.0/24",
+            "::/0",
+            "fe80::/64",
+            "ff02::/64",
+        ] {
+            assert!(request(&[subnet]).pools().is_err(), "{subnet}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Host {
             // Its routes and addresses would become the host's.
             Origin::Path(path) if self.home.is_at(path) => {
                 let cause = format!("{} stands for the host's own namespace", path.display());
-                Err(Refusal::new(Failure::Exists, cause).hint(Failure::Exists, "use --net host"))
+                Err(Refusal::new(Failure::Other, cause).hint(Failure::Other, "use --net host"))
             }
             Origin::Path(path) => netns::pin(name, path),
         }

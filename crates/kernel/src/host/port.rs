@@ -95,7 +95,7 @@ impl Host {
             peer_mac: peer.mac,
             peer_namespace: namespace.as_fd(),
         });
-        self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge))?;
+        self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge, peer))?;
         let no_link_local = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
         let configure = link::configure_port(name, port.isolated, port.hairpin, no_link_local);
         let answers = self.route.batch(vec![configure, link::get(name)])?;
@@ -132,7 +132,7 @@ struct Pair {
     inside: u32,
 }
 
-fn not_created(error: Error, bridge: &IfName) -> Refusal {
+fn not_created(error: Error, bridge: &IfName, peer: &Peer) -> Refusal {
     // find_portno() in net/bridge/br_if.c
     let full = error.errno == Errno::EXFULL;
     let refusal = Refusal::from(error);
@@ -142,5 +142,8 @@ fn not_created(error: Error, bridge: &IfName) -> Refusal {
             format!("{bridge} has 1023 ports, which is all a bridge takes: use another network"),
         );
     }
-    refusal.hint(Failure::Unsupported, "the kernel lacks veth: load the module veth (CONFIG_VETH)")
+    let there = format!("the namespace has a device {} already: choose another name (ifname)", peer.ifname);
+    refusal
+        .hint(Failure::Unsupported, "the kernel lacks veth: load the module veth (CONFIG_VETH)")
+        .hint(Failure::Exists, there)
 }

@@ -76,11 +76,12 @@ fn others_can_be_pinned() {
             namespace("box"),
             pin("twin", Namespace::Pinned(name("box"))),
             pin("host", Namespace::Host),
-            pin("path", Namespace::Path("/proc/self/ns/net".into())),
+            pin("path", Namespace::Path("/run/netns/box".into())),
         ])
         .unwrap();
-        assert_eq!(inode("/run/netns/twin"), inode("/run/netns/box"));
-        assert_eq!((inode("/run/netns/host"), inode("/run/netns/path")), (own(), own()));
+        let box_itself = inode("/run/netns/box");
+        assert_eq!((inode("/run/netns/twin"), inode("/run/netns/path")), (box_itself, box_itself));
+        assert_eq!(inode("/run/netns/host"), own());
         let names = ["box", "twin", "host"].map(name);
         let seen = host.observe(&Scope { namespaces: names.clone().into(), ..Scope::default() }).unwrap();
         let wanted = names.into_iter().zip([Namespace::New, Namespace::New, Namespace::Host]).collect();
@@ -94,6 +95,8 @@ fn what_cannot_be_pinned_is_refused_with_the_reason() {
         let mut host = Host::open().unwrap();
         Net::new("box");
         let (taken, before) = (inode("/run/netns/box"), own());
+        let step = Step::CreateNamespace(name("own"), Namespace::Path("/proc/self/ns/net".into()));
+        assert!(host.apply(&[step]).unwrap_err().hint.unwrap().contains("--net host"));
         let error = host.apply(&[namespace("box")]).unwrap_err();
         assert_eq!((error.failure, error.what.as_str()), (Failure::Exists, "create namespace box"));
         assert!(error.hint.unwrap().contains("--netns /run/netns/box"));
