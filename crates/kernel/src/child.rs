@@ -213,17 +213,17 @@ pub(crate) fn close_all_but(keep: &mut [c_int]) {
     unsafe { libc::syscall(libc::SYS_close_range, from, u32::MAX, 0) };
 }
 
-/// Waits up to `microseconds` for `events` of `fd`; gives those that came, and hang-ups and errors.
+/// Waits up to `microseconds` for `events` of one of `fds`; gives those that came to each, with hang-ups and errors.
 #[allow(unsafe_code)]
-pub(crate) fn poll(fd: BorrowedFd<'_>, events: i16, microseconds: u32) -> i16 {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+pub(crate) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], events: i16, microseconds: u32) -> [i16; N] {
+    let mut polls = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
     let limit = libc::timespec {
         tv_sec: (microseconds / 1_000_000).into(),
         tv_nsec: (microseconds % 1_000_000 * 1000).into(),
     };
-    // SAFETY: one live pollfd is passed and its count is 1; the limit is live; no signal mask is given.
-    unsafe { libc::ppoll(&raw mut poll, 1, &raw const limit, ptr::null()) };
-    poll.revents
+    // SAFETY: `N` live pollfds are passed; the limit is live; no signal mask is given.
+    unsafe { libc::ppoll(polls.as_mut_ptr(), N as libc::nfds_t, &raw const limit, ptr::null()) };
+    polls.map(|poll| poll.revents)
 }
 
 /// Waits without looking at anything.

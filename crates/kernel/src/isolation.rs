@@ -109,7 +109,7 @@ fn first_process(calls: &[Call], image: &Image, report: &Report, output: Option<
 /// The caller may have died before the kernel was told to send the signal; then nobody reads the report.
 fn die_with_caller(report: &Report) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if child::poll(report.writer(), 0, 0) & libc::POLLERR != 0 {
+    if child::poll([report.writer()], 0, 0)[0] & libc::POLLERR != 0 {
         child::exit(1);
     }
     Ok(())

@@ -12,7 +12,8 @@ use linkspan_model::IfName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockProtocol, SockType, send, shutdown, socket, socketpair,
+    AddressFamily, MsgFlags, NetlinkAddr, Shutdown, SockFlag, SockProtocol, SockType, bind, recv, send,
+    shutdown, socket, socketpair,
 };
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -24,8 +25,8 @@ use crate::rtnl::link;
 
 /// How long a device may take to go before the caller deletes it by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two looks whether the devices are gone.
-const PAUSE_MICROSECONDS: u32 = 50;
+/// Between two looks whether the devices are gone, if there is no news.
+const PAUSE_MICROSECONDS: u32 = 2_000;
 /// How long the child keeps what it holds for a caller that does not end.
 const HOLD_MICROSECONDS: u32 = 1_000_000;
 /// For the caller's last close to come before the child's, once it has ended.
@@ -53,9 +54,33 @@ impl Reaper {
         Self::start(&[], Some(hold))
     }
 
-    /// Whether the child has sent everything, or died. Waits a little.
-    fn is_done(&self) -> bool {
-        child::poll(self.link.as_fd(), libc::POLLIN, PAUSE_MICROSECONDS) != 0
+    /// Waits until a device has changed; whether the child has sent everything, or died.
+    fn is_done(&self, watch: &Watch) -> bool {
+        let [done, changed] =
+            child::poll([self.link.as_fd(), watch.0.as_fd()], libc::POLLIN, PAUSE_MICROSECONDS);
+        if changed != 0 {
+            watch.forget();
+        }
+        done != 0
+    }
+}
+
+/// The kernel's news about devices. Asking for a device again and again instead would take the lock that its
+/// deletion needs.
+struct Watch(OwnedFd);
+
+impl Watch {
+    fn open() -> nix::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;
+        Ok(Self(socket))
+    }
+
+    /// Takes what is there: that something has happened is news enough.
+    fn forget(&self) {
+        let mut buffer = [0; 64];
+        while recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC).is_ok() {}
     }
 }
 
@@ -74,7 +99,7 @@ fn reap(requests: &[u8], link: &OwnedFd, hold: Option<RawFd>) -> Infallible {
     child::close_all_but(&mut [link.as_raw_fd(), hold.unwrap_or(-1)]);
     if hold.is_some() {
         _ = shutdown(link.as_raw_fd(), Shutdown::Write);
-        child::poll(link.as_fd(), libc::POLLIN, HOLD_MICROSECONDS);
+        child::poll([link.as_fd()], libc::POLLIN, HOLD_MICROSECONDS);
         child::sleep(GRACE_NANOSECONDS);
     }
     child::exit(0)
@@ -98,11 +123,12 @@ pub(crate) fn delete_links(
     if left.is_empty() {
         return Ok(None);
     }
+    let watch = Watch::open()?;
     let reaper = Reaper::start(&requests(&left), hold).ok();
     if let Some(reaper) = &reaper {
         let deadline = Instant::now() + PATIENCE;
         while !left.is_empty() && Instant::now() < deadline {
-            let done = reaper.is_done();
+            let done = reaper.is_done(&watch);
             left = present(route, &left)?;
             if done {
                 break;
