@@ -283,8 +283,7 @@ fn privileges_that_are_missing_are_named() {
 /// Runs the program by way of another; it has to be refused.
 fn with(wrapper: &str, line: &str) -> Refusal {
     let command = format!("{wrapper} {BINARY} {line}");
-    let state = format!("LINKSPAN_STATE_DIR={STATE} LINKSPAN_RUN_DIR={RUN}");
-    let (success, text) = run_tool(&format!("{state} {command} 2>&1 >/dev/null"));
+    let (success, text) = run_tool(&format!("{ENVIRONMENT} {command} 2>&1 >/dev/null"));
     assert!(!success && text.starts_with("error: "), "$ {command}\n{text}");
     Refusal { line: command, code: Some(FAILED), text }
 }

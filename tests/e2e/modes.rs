@@ -1,5 +1,8 @@
 //! Where a sandbox's namespace comes from: a new one, the host's, another sandbox's, a process's, a file's.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use crate::support::*;
 
 #[test]
@@ -149,11 +152,30 @@ fn a_program_runs_in_a_sandbox_that_goes_with_it() {
 }
 
 #[test]
+fn a_program_that_is_told_to_end_takes_its_sandbox_along() {
+    run(here!(), || {
+        linkspan("network create --subnet 10.7.0.0/24 lab");
+        linkspan("sandbox create --net lab other");
+        let before = Snapshot::take();
+        let mut started = program("run --net lab --name web -- sh -c");
+        started.arg("echo ready; exec sleep 60").stdout(Stdio::piped());
+        let mut running = started.spawn().unwrap();
+        let mut ready = [0; 6];
+        running.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert!(sh("ip netns list").contains("web"));
+        sh(&format!("kill -TERM {}", running.id()));
+        assert_eq!(running.wait().unwrap().code(), Some(128 + 15));
+        before.is_unchanged();
+    });
+}
+
+#[test]
 fn programs_enter_a_sandbox() {
     run(here!(), || {
         linkspan("sandbox create --net none web");
         assert_eq!(linkspan("exec web -- uname -n"), "web\n");
         assert_eq!(linkspan("sandbox exec web -- ip -br link").lines().count(), 1);
+        assert_eq!(sh(&format!("echo hello | {ENVIRONMENT} {BINARY} exec web cat")), "hello\n");
         assert_eq!(run_program("exec web -- false").status.code(), Some(1));
         assert_eq!(run_program("exec web -- /nothing").status.code(), Some(127));
         refused("exec nobody -- true").says(&["nobody"]);

@@ -58,6 +58,12 @@ fn ranges_live_side_by_side() {
         linkspan("sandbox rm one");
         world.outside.gets_nothing_from(&["192.0.2.1:8999"]);
         world.outside.reaches("192.0.2.1:9000");
+        let three = world.sandbox("three", "--net lab -p 8990-8999:8990-8999 -p 65000-65535:65000-65535");
+        serve(&three, &[8999, 65535]);
+        linkspan("sandbox rm two");
+        world.outside.gets_nothing_from(&["192.0.2.1:9000"]);
+        world.outside.reaches("192.0.2.1:8999");
+        world.outside.reaches("192.0.2.1:65535");
     });
 }
 

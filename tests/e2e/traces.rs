@@ -100,8 +100,7 @@ fn no_program_is_spawned() {
             "sandbox rm web",
             "network rm lab two",
         ] {
-            let environment = format!("LINKSPAN_STATE_DIR={STATE} LINKSPAN_RUN_DIR={RUN}");
-            sh(&format!("{environment} strace -f -e trace=execve,execveat -o /run/trace {BINARY} {line}"));
+            sh(&format!("{ENVIRONMENT} strace -f -e trace=execve,execveat -o /run/trace {BINARY} {line}"));
             let trace = fs::read_to_string("/run/trace").unwrap();
             let spawned: Vec<_> = trace.lines().filter(|line| line.contains("execve")).skip(1).collect();
             assert!(trace.contains("execve"), "strace saw nothing: {trace}");

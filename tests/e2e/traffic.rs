@@ -128,7 +128,7 @@ fn an_internal_network_reaches_nothing_else() {
         a.reaches("10.7.0.3:80");
         for route in ["true", "ip route add default via 10.7.0.1"] {
             a.sh(route);
-            a.gets_nothing_from(&["192.0.2.9:80", "10.8.0.2:80"]);
+            a.gets_nothing_from(&["192.0.2.9:80", "10.8.0.2:80", "192.0.2.1:8080", "10.7.0.1:8080"]);
             a.pings_in_vain("192.0.2.9");
         }
         other.gets_nothing_from(&["10.7.0.3:80"]);
@@ -150,5 +150,24 @@ fn a_sandbox_on_two_networks_is_no_router_between_them() {
         a.reaches("10.7.0.3:80");
         b.reaches("10.8.0.3:80");
         a.gets_nothing_from(&["10.8.0.2:80"]);
+    });
+}
+
+#[test]
+fn networks_are_apart_over_ipv6_too() {
+    run(here!(), || {
+        let world = World::new();
+        world.network("--subnet 10.7.0.0/24 --subnet fd00:7::/64 --ipv6 one");
+        world.network("--subnet 10.8.0.0/24 --subnet fd00:8::/64 --ipv6 two");
+        linkspan("sandbox create --net one a");
+        linkspan("sandbox create --net one peer");
+        linkspan("sandbox create --net two b");
+        let (a, b) = (Net::pinned("a"), Net::pinned("b"));
+        b.serve_tcp("[::]:80");
+        Net::pinned("peer").serve_tcp("[::]:80");
+        a.reaches("[fd00:7::3]:80");
+        a.gets_nothing_from(&["[fd00:8::2]:80"]);
+        a.pings_in_vain("fd00:8::2");
+        assert!(inside("a", "ping -6 -c 1 -W 1 peer").contains("fd00:7::3"));
     });
 }

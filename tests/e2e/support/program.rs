@@ -12,6 +12,9 @@ pub const STATE: &str = "/run/st";
 /// Where it keeps its files in these tests.
 pub const RUN: &str = "/run/linkspan";
 
+/// The same for a shell, before the program.
+pub const ENVIRONMENT: &str = "LINKSPAN_STATE_DIR=/run/st LINKSPAN_RUN_DIR=/run/linkspan";
+
 /// The program with the arguments in `line`, which are separated by spaces.
 pub fn program(line: &str) -> Command {
     let mut command = Command::new(BINARY);
