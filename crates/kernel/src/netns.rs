@@ -49,7 +49,8 @@ impl Namespace {
     /// # Errors
     /// ENOENT if there is no such file, EINVAL if it is something else.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // A pipe, which would wait for its other end, is to be refused like everything else.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC || kind(file.as_fd())? != libc::CLONE_NEWNET {
             return Err(Errno::EINVAL.into());
         }
@@ -164,20 +165,21 @@ pub(crate) fn create<T>(name: &Name, home: &Namespace, work: impl FnOnce() -> Re
     done
 }
 
-/// Pins the namespace that `source` stands for under `name`.
-pub(crate) fn pin(name: &Name, source: &Path) -> Result<()> {
-    Namespace::open(source).map_err(|error| match errno(&error) {
+/// The namespace that the file `path` stands for, which has to be there.
+pub(crate) fn at(path: &Path) -> Result<Namespace> {
+    Namespace::open(path).map_err(|error| match errno(&error) {
         Errno::EINVAL => {
-            Refusal::new(Failure::Other, format!("{} stands for no network namespace", source.display()))
+            Refusal::new(Failure::Other, format!("{} stands for no network namespace", path.display()))
         }
-        errno => Refusal::from(errno).at(source.display()),
-    })?;
-    PinFile::create(name)?.bind(source)
+        errno => Refusal::from(errno).at(path.display()),
+    })
 }
 
-/// Pins the calling thread's namespace under `name`.
-pub(crate) fn pin_own(name: &Name) -> Result<()> {
-    pin(name, Path::new(OWN))
+/// Pins a namespace under `name`.
+pub(crate) fn pin(name: &Name, namespace: &Namespace) -> Result<()> {
+    // Not by the path that it was opened by, which may stand for something else by now.
+    let source = format!("/proc/self/fd/{}", namespace.file.as_raw_fd());
+    PinFile::create(name)?.bind(Path::new(&source))
 }
 
 /// Removes the pin `name`, whole or half made. None there is no error.

@@ -117,14 +117,17 @@ impl Host {
                 self.sandboxes.insert(name.clone(), sandbox);
                 Ok(())
             }
-            Origin::Host => netns::pin_own(name),
-            Origin::Pinned(other) => netns::pin(name, &netns::pin_path(other)),
-            // Its routes and addresses would become the host's.
-            Origin::Path(path) if self.home.is_at(path) => {
-                let cause = format!("{} stands for the host's own namespace", path.display());
-                Err(Refusal::new(Failure::Other, cause).hint(Failure::Other, "use --net host"))
+            Origin::Host => netns::pin(name, &self.home),
+            Origin::Pinned(other) => netns::pin(name, &netns::at(&netns::pin_path(other))?),
+            Origin::Path(path) => {
+                let namespace = netns::at(path)?;
+                if namespace.is(&self.home) {
+                    // Its routes and addresses would become the host's.
+                    let cause = format!("{} stands for the host's own namespace", path.display());
+                    return Err(Refusal::new(Failure::Other, cause).hint(Failure::Other, "use --net host"));
+                }
+                netns::pin(name, &namespace)
             }
-            Origin::Path(path) => netns::pin(name, path),
         }
     }
 

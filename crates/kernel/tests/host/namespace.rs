@@ -97,6 +97,7 @@ fn what_cannot_be_pinned_is_refused_with_the_reason() {
         let (taken, before) = (inode("/run/netns/box"), own());
         let step = Step::CreateNamespace(name("own"), Namespace::Path("/proc/self/ns/net".into()));
         assert!(host.apply(&[step]).unwrap_err().hint.unwrap().contains("--net host"));
+        sh("mkfifo /run/pipe");
         let error = host.apply(&[namespace("box")]).unwrap_err();
         assert_eq!((error.failure, error.what.as_str()), (Failure::Exists, "create namespace box"));
         assert!(error.hint.unwrap().contains("--netns /run/netns/box"));
@@ -104,6 +105,7 @@ fn what_cannot_be_pinned_is_refused_with_the_reason() {
 
         for (path, failure) in [
             ("/etc/passwd", Failure::Other),
+            ("/run/pipe", Failure::Other),
             ("/proc/self/ns/mnt", Failure::Other),
             ("/none", Failure::NotFound),
         ] {
