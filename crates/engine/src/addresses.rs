@@ -58,7 +58,8 @@ fn choose(tx: &Tx<'_>, network: &Network, family: Family, wanted: Option<IpAddr>
         tx.set_fresh_cursor(network.id, &pool.subnet, cursor)?;
     }
     let gateway = (!network.internal).then(|| pool.default_gateway());
-    Ok(Lease { subnet: pool.subnet, address: choice.address, gateway })
+    let reused = choice.cursor.is_none() && known.was_used(choice.address)?;
+    Ok(Lease { subnet: pool.subnet, address: choice.address, gateway, reused })
 }
 
 fn refused(tx: &Tx<'_>, network: &Network, refusal: Refusal<StoreError>) -> Error {

@@ -126,7 +126,8 @@ fn create_port(bridge: &IfName, number: u8, ipv6: bool) -> [Step; 2] {
     let mac = Mac::for_ip(address.parse().unwrap());
     let v6 = ipv6.then(|| "fd00::2/64".parse().unwrap());
     let addresses = [format!("{address}/24").parse().unwrap()].into_iter().chain(v6).collect();
-    let peer = Some(Peer { namespace: namespace.clone(), ifname: ifname.clone(), mac, addresses });
+    let peer =
+        Some(Peer { namespace: namespace.clone(), ifname: ifname.clone(), mac, addresses, announce: false });
     let port = Port { bridge: bridge.clone(), mtu: 1500, isolated: false, hairpin: false, peer };
     let route = Route { namespace, via: "10.0.0.1".parse().unwrap(), ifname };
     [Step::CreatePort(port_name(number), port), Step::AddRoute(route)]

@@ -17,6 +17,9 @@ pub struct Lease {
     /// Where the endpoint's default route would go: the pool's `DefaultGateway...` or its bridge;
     /// none on an internal network.
     pub gateway: Option<IpAddr>,
+    /// Whether it was given out before: then neighbours may remember another MAC for it.
+    #[serde(default)]
+    pub reused: bool,
 }
 
 impl Lease {

@@ -58,6 +58,7 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
             ifname: endpoint.ifname.clone(),
             mac: endpoint.mac,
             addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
+            announce: endpoint.leases.iter().any(|lease| lease.reused),
         };
         let port = Port {
             bridge: network.bridge_name(),

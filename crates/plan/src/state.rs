@@ -75,6 +75,9 @@ pub struct Peer {
     pub mac: Mac,
     /// Its addresses, link-local ones left out.
     pub addresses: BTreeSet<IpNet>,
+    /// Whether its MAC is told to the neighbours when it is made (gratuitous ARP, unsolicited NA): a broadcast, so
+    /// only where one of them may remember another. Not to be observed.
+    pub announce: bool,
 }
 
 /// A default route inside a namespace.

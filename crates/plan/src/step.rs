@@ -113,9 +113,12 @@ fn fmt_port(f: &mut fmt::Formatter<'_>, name: &IfName, port: &Port) -> fmt::Resu
     if port.hairpin {
         f.write_str(" hairpin")?;
     }
-    if let Some(Peer { namespace, ifname, mac, addresses }) = &port.peer {
+    if let Some(Peer { namespace, ifname, mac, addresses, announce }) = &port.peer {
         write!(f, " peer {ifname} in {namespace} mac {mac}")?;
         addresses.iter().try_for_each(|address| write!(f, " address {address}"))?;
+        if *announce {
+            f.write_str(" announced")?;
+        }
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ prop_compose! {
                 ifname: ifname("eth", index),
                 mac: mac(kind),
                 addresses: [address(kind)].into(),
+                announce: false,
             };
             if routed {
                 state.routes.insert(Route { namespace: peer.namespace.clone(), via: address(0).addr(), ifname: peer.ifname.clone() });

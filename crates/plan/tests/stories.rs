@@ -62,7 +62,7 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         sandbox: of.id,
         ifname: IfName::numbered("eth", usize::from(number % 16)),
         mac: Mac::for_ip(address),
-        leases: vec![Lease { subnet: pool.subnet, address, gateway }],
+        leases: vec![Lease { subnet: pool.subnet, address, gateway, reused: false }],
         aliases: Vec::new(),
         gw_priority: 0,
         published: Vec::new(),

@@ -177,6 +177,7 @@ fn endpoint(number: u32) -> Endpoint {
             subnet: "10.0.0.0/8".parse().unwrap(),
             address,
             gateway: Some(Ipv4Addr::new(10, 0, 0, 1).into()),
+            reused: false,
         }],
         aliases: Vec::new(),
         gw_priority: 0,

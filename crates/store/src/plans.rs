@@ -21,7 +21,12 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
         sandbox: id,
         ifname: "eth0".parse().unwrap(),
         mac: Mac::for_ip(address),
-        leases: vec![linkspan_model::Lease { subnet: "10.0.0.0/8".parse().unwrap(), address, gateway: None }],
+        leases: vec![linkspan_model::Lease {
+            subnet: "10.0.0.0/8".parse().unwrap(),
+            address,
+            gateway: None,
+            reused: false,
+        }],
         aliases: Vec::new(),
         gw_priority: 0,
         published: [range, PortRange::single(70)]

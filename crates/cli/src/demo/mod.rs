@@ -281,6 +281,7 @@ fn lan() -> Result<State, Problem> {
         ifname: parsed("eth0")?,
         mac: mac(OUTSIDE),
         addresses: [net(OUTSIDE)].into(),
+        announce: false,
     };
     let port = Port { bridge: device, mtu: 1500, isolated: false, hairpin: false, peer: Some(peer) };
     state.ports.insert(parsed("cable0")?, port);

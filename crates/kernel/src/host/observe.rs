@@ -147,7 +147,7 @@ impl Host {
         let Some(link) = found.filter(ours) else { return Ok(None) };
         let addresses = addresses(&mut sandbox.route, link.index)?;
         let (namespace, ifname) = (namespace.clone(), ifname.clone());
-        Ok(Some(Peer { namespace, ifname, mac: mac(&link), addresses }))
+        Ok(Some(Peer { namespace, ifname, mac: mac(&link), addresses, announce: false }))
     }
 }
 

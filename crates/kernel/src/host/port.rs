@@ -54,7 +54,7 @@ impl Host {
         let has_ipv6 = has_ipv6(&peer.addresses);
         let mut batch = Batch::new();
         let silent = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
-        batch.push(step, link::prepare_peer(pair.inside, silent));
+        batch.push(step, link::prepare_peer(pair.inside, peer.announce, silent));
         if has_ipv6 {
             batch.push(step, address::add_link_local(pair.inside, peer.mac));
         }
@@ -70,11 +70,14 @@ impl Host {
         settle::addresses(&mut inside.route, &peer.addresses).map_err(|refusal| refusal.of(step))
     }
 
-    /// Lets packets pass, and tells the network's other sandboxes, who may remember another MAC for its addresses.
+    /// Lets packets pass, and tells the neighbours if one of them may remember another MAC. All of them hear it, so
+    /// with every new one it would cost more.
     fn make_known(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
         settle::links(&mut self.route, &[pair.host, pair.bridge])?;
-        let sandbox = self.live_sandbox(&peer.namespace)?;
-        sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
+        if peer.announce {
+            let sandbox = self.live_sandbox(&peer.namespace)?;
+            sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
+        }
         Ok(())
     }
 
@@ -119,7 +122,10 @@ impl Host {
                 return sysctl::write_if_there(&format!("{conf}/accept_ra"), "0");
             }
             sysctl::allow_ipv6(&peer.ifname)?;
-            sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")
+            if peer.announce {
+                sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")?;
+            }
+            Ok(())
         })?
     }
 }

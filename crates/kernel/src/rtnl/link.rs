@@ -149,11 +149,12 @@ pub(crate) fn configure_port(name: &IfName, isolated: bool, hairpin: bool, no_li
     message
 }
 
-/// Prepares the side inside a sandbox before it goes up: it announces its IPv4 addresses when it does, and
-/// with `no_link_local` makes no IPv6 address, which would stay unusable for two seconds, by itself.
-pub(crate) fn prepare_peer(index: u32, no_link_local: bool) -> Message {
+/// Prepares the side inside a sandbox before it goes up: with `announce` it tells the neighbours its IPv4 addresses
+/// whenever its MAC is set, with `no_link_local` it makes no IPv6 address, which would stay unusable for two
+/// seconds, by itself.
+pub(crate) fn prepare_peer(index: u32, announce: bool, no_link_local: bool) -> Message {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
-    per_family(&mut message, Some(IPV4_DEVCONF_ARP_NOTIFY), no_link_local);
+    per_family(&mut message, announce.then_some(IPV4_DEVCONF_ARP_NOTIFY), no_link_local);
     message
 }
 

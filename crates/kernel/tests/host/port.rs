@@ -92,6 +92,7 @@ fn neighbours_learn_a_new_mac() {
         let (veth, mut port) = port(3, &["10.0.0.3/24", "fd00::3/64"]);
         if let Some(peer) = &mut port.peer {
             peer.mac = "02:00:00:00:00:77".parse().unwrap();
+            peer.announce = true;
         }
         host.apply(&[namespace("box3"), create((veth, port))]).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -103,12 +104,26 @@ fn neighbours_learn_a_new_mac() {
 }
 
 #[test]
+fn nothing_is_broadcast_for_an_address_that_nobody_can_know() {
+    lab::run(lab::here!(), || {
+        let mut host = host(&[2]);
+        let capture = Capture::start(&Net::pinned("box2"), "eth0");
+        host.apply(&sandbox(3)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let arp = capture.packets("arp");
+        assert!(arp.is_empty(), "{arp:?}");
+    });
+}
+
+#[test]
 fn neighbours_learn_a_new_mac_for_ipv6() {
     lab::run(lab::here!(), || {
         let mut host = Host::open().unwrap();
         host.apply(&[bridge(1500, &["fd00::1/64"])]).unwrap();
         let capture = Capture::start(&Net::here(), "br0");
-        host.apply(&[namespace("box3"), create(port(3, &["fd00::3/64"]))]).unwrap();
+        let (veth, mut port) = port(3, &["fd00::3/64"]);
+        port.peer.as_mut().unwrap().announce = true;
+        host.apply(&[namespace("box3"), create((veth, port))]).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(100));
         let seen = capture.packets("icmp6 and ip6[40] == 136");
         assert!(seen.iter().any(|line| line.contains("neighbor advertisement, tgt is fd00::3")), "{seen:?}");

@@ -30,6 +30,7 @@ pub fn port(number: u8, addresses: &[&str]) -> (IfName, Port) {
         ifname: device("eth0"),
         mac: Mac::from_bytes([2, 0x42, 10, 0, 0, number]),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        announce: false,
     };
     let port = Port { bridge: device("br0"), mtu: 1500, isolated: false, hairpin: false, peer: Some(peer) };
     (device(&format!("veth{number}")), port)

@@ -72,6 +72,7 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         subnet: if address.contains(':') { "fd00::/64" } else { "10.0.0.0/24" }.parse().unwrap(),
         address: ip(address),
         gateway: None,
+        reused: false,
     };
     Endpoint {
         id: id(byte),
