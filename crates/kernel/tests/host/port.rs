@@ -99,7 +99,6 @@ fn neighbours_learn_a_new_mac() {
         let arp = capture.packets("arp");
         let gratuitous = "02:00:00:00:00:77 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Request who-has 10.0.0.3 ";
         assert!(arp.iter().any(|line| line.contains(gratuitous)), "{arp:?}");
-        assert_eq!(arp.len(), 1, "{arp:?}");
     });
 }
 
