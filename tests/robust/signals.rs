@@ -99,5 +99,27 @@ fn repair_removes_what_a_killed_run_leaves() {
         linkspan("sandbox create --net lab -p 8080:80 job");
         linkspan("sandbox rm job");
         before.assert_restored("after its name was used");
+
+        for _ in 0..2 {
+            let mut child = start_run("touch /run/started; exec sleep 1000 >/dev/null 2>&1");
+            sh(&format!("kill -9 {}", child.id()));
+            child.wait().unwrap();
+        }
+        linkspan("repair");
+        before.assert_restored("after two runs of a name");
+    });
+}
+
+#[test]
+fn a_run_removes_its_own_sandbox_and_no_other_of_that_name() {
+    linkspan_lab::run(here!(), || {
+        make_lab();
+        let child = start_run("touch /run/started; while ! test -e /run/stop; do sleep 0.01; done");
+        linkspan("sandbox rm job");
+        linkspan("sandbox create --net lab job");
+        sh("touch /run/stop");
+        assert_eq!(finish(child).code, Some(0));
+        assert_eq!(listed("sandbox"), ["job"]);
+        assert_in_order("after the run");
     });
 }

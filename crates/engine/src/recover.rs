@@ -14,6 +14,9 @@ use crate::{Engine, Error, Files, PATIENCE};
 /// How long `repair` waits for what a killed process left running: a child that sees devices go.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
+/// Longer than anybody has a lock only to see whether it is free.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// What `repair` found, in words, and the steps that it took or would take.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Repair {
@@ -117,12 +120,29 @@ impl<K: Kernel> Engine<K> {
         self.store.write(|tx| end_all(tx, &entry.object))
     }
 
-    /// The lock that says that the process of an ephemeral sandbox lives.
+    /// The lock that says that the process of an ephemeral sandbox lives. What a dead one has left of that name goes.
     ///
     /// # Errors
     /// If another process has it.
-    pub fn hold_run(&self, name: &Name) -> Result<Lock, Error> {
-        Ok(self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, PATIENCE)?)
+    pub fn hold_run(&mut self, name: &Name) -> Result<Lock, Error> {
+        let alive = match self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, GLANCE) {
+            Err(StoreError::Busy { .. }) => {
+                return Err(Error::refused(format!("sandbox '{name}' exists already"))
+                    .because("the process that it was made for is running")
+                    .hinting("choose another name"));
+            }
+            lock => lock?,
+        };
+        let left = self.store.read(|tx| tx.sandbox(name.as_str()))?;
+        if let Some(sandbox) = left.filter(|sandbox| sandbox.ephemeral && sandbox.name == *name) {
+            let object = Object::Sandbox(name.clone());
+            let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+            if self.store.read(|tx| tx.sandbox_by_id(sandbox.id))?.is_some() {
+                self.store.write(|tx| tx.begin(&object, "remove", ""))?;
+                self.erase_sandbox(&sandbox)?;
+            }
+        }
+        Ok(alive)
     }
 
     /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for.

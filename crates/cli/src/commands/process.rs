@@ -43,7 +43,8 @@ pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
         Ok(child) => child.wait().map_err(|cause| Problem::new("cannot wait for the command").because(cause)),
         Err(failed) => Err(problem(&failed)),
     };
-    engine.remove_sandbox(view.sandbox.name.as_str(), true)?;
+    // By its identity: meanwhile the name may have become another's.
+    engine.remove_sandbox(&view.sandbox.id.to_string(), true)?;
     Ok(ExitCode::from(u8::try_from(ended?).unwrap_or(u8::MAX)))
 }
 

@@ -94,10 +94,26 @@ fn an_ephemeral_sandbox_lives_as_long_as_its_process() {
     site.engine().create_sandbox(&request).unwrap();
     site.assert_in_order();
     site.engine().create_sandbox(&request).expect_err("its process lives");
+    let error = site.engine().hold_run(&name).unwrap_err();
+    assert!(told(&error).contains("sandbox 'job' exists already"), "{}", told(&error));
     drop(alive);
     assert_eq!(site.engine().repair(false).unwrap().finished, ["sandbox job is held by nothing"]);
     assert_eq!(site.engine().sandboxes().unwrap().len(), 0);
     site.assert_in_order();
+}
+
+#[test]
+fn the_next_process_for_a_name_clears_away_what_the_last_left() {
+    let site = Site::with_networks();
+    let name = "job".parse().unwrap();
+    let mut request = publishing("job", &["lab"], &["8080:80"]);
+    request.ephemeral = true;
+    for _ in 0..2 {
+        let mut engine = site.engine();
+        let _alive = engine.hold_run(&name).unwrap();
+        engine.create_sandbox(&request).unwrap();
+        site.assert_in_order();
+    }
 }
 
 #[test]
