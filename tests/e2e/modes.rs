@@ -54,6 +54,23 @@ fn sandboxes_share_a_network_namespace() {
 }
 
 #[test]
+fn whoever_joins_a_guest_joins_its_host() {
+    run(here!(), || {
+        let world = World::new();
+        world.network("--subnet 10.7.0.0/24 lab").sandbox("web", "--net lab");
+        linkspan("sandbox create --net container:web guest");
+        linkspan("sandbox create --net container:guest friend");
+        assert!(linkspan("exec friend -- getent hosts web").contains("10.7.0.2"));
+        refused("sandbox rm web").says(&["guest", "friend"]);
+        linkspan("sandbox rm guest");
+        assert_eq!(sh("ip netns exec friend ip -br address"), sh("ip netns exec web ip -br address"));
+        linkspan("sandbox create --net host bare");
+        linkspan("sandbox create --net container:bare barer");
+        assert_eq!(sh("ip netns exec barer ip -br address"), sh("ip -br address"));
+    });
+}
+
+#[test]
 fn a_sandbox_takes_a_namespace_that_ip_made() {
     run(here!(), || {
         let world = World::new();

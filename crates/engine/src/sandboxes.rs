@@ -126,6 +126,7 @@ impl<K: Kernel> Engine<K> {
 
     fn try_create(&mut self, request: &SandboxRequest) -> Result<SandboxView, Error> {
         let (namespace, attachments) = request.placement()?;
+        let namespace = self.owned(namespace)?;
         let mut networks = Vec::new();
         for attach in &attachments {
             networks.push(self.network_for_use(&attach.network)?);
@@ -147,6 +148,16 @@ impl<K: Kernel> Engine<K> {
         }
         self.store.write(|tx| tx.end(journal))?;
         Ok(SandboxView { sandbox, attached, links: Vec::new() })
+    }
+
+    /// Whose namespace it really is: a sandbox that shares one itself is no owner, and may go before those that do.
+    fn owned(&mut self, source: NamespaceSource) -> Result<NamespaceSource, Error> {
+        let NamespaceSource::Sandbox(name) = &source else { return Ok(source) };
+        let found = self.store.read(|tx| tx.sandbox(name.as_str()))?.filter(|found| found.name == *name);
+        Ok(match found.map(|found| found.namespace) {
+            Some(shared @ (NamespaceSource::Sandbox(_) | NamespaceSource::Host)) => shared,
+            _ => source,
+        })
     }
 
     /// Locks in one order for everyone: networks by name, then sandboxes by name.
