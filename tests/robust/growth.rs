@@ -2,47 +2,56 @@
 
 use std::time::Duration;
 
-use linkspan_lab::here;
+use linkspan_lab::{Net, here};
 
-use crate::host::{make_lab, timed};
+use crate::host::{linkspan, make_lab, timed, timed_on_another};
 use crate::snapshot::Snapshot;
 
 const SANDBOXES: usize = 300;
 const SAMPLE: usize = 30;
-/// Other tests run beside this one, so it compares the fastest; `cargo xtask bench growth` holds medians to 1.2.
-const BOUND: f64 = 1.5;
+/// `cargo xtask bench growth`, for a release build on a machine with nothing else to do, is held to 1.2.
+const BOUND: f64 = 1.4;
 
+/// Other tests run beside this one, and come and go. So the last sandboxes of a host with many are measured in turn
+/// with the first ones of a host with few.
 #[test]
 fn the_last_of_three_hundred_costs_what_the_first_did() {
     linkspan_lab::run(here!(), || {
         make_lab();
         let before = Snapshot::take();
-        let create = |n: &usize| timed(&format!("sandbox create --net lab -p {}:80 s{n}", 10_000 + n));
-        let created: Vec<_> = (0..SANDBOXES).collect::<Vec<_>>().iter().map(create).collect();
-        let removed: Vec<_> = (0..SANDBOXES).map(|n| timed(&format!("sandbox rm s{n}"))).collect();
+        let small = Net::new("small");
+        let on_small = |line: &str| small.enter(|| timed_on_another(line));
+        on_small("network create --subnet 10.7.0.0/16 lab");
+        on_small("sandbox create --net lab warm");
+        on_small("sandbox rm warm");
+
+        let create =
+            |prefix: &str, n: usize| format!("sandbox create --net lab -p {}:80 {prefix}{n}", 10_000 + n);
+        (0..SANDBOXES - SAMPLE).for_each(|n| drop(linkspan(&create("big", n))));
+        let last = SANDBOXES - SAMPLE..SANDBOXES;
+        let created = last.clone().map(|n| (on_small(&create("small", n)), timed(&create("big", n))));
+        compare("create", created.collect());
+        let removed =
+            last.map(|n| (on_small(&format!("sandbox rm small{n}")), timed(&format!("sandbox rm big{n}"))));
+        compare("rm", removed.collect());
+
+        let rest: Vec<_> = (0..SANDBOXES - SAMPLE).map(|n| format!("big{n}")).collect();
+        linkspan(&format!("sandbox rm {}", rest.join(" ")));
+        on_small("network rm lab");
+        linkspan_lab::sh("ip netns del small; rm -r /run/linkspan2");
         before.assert_restored("after three hundred came and went");
-        for (what, times) in [("create", created), ("rm", removed)] {
-            let (first, last) = (&times[..SAMPLE], &times[SANDBOXES - SAMPLE..]);
-            let ratio = fastest(last).as_secs_f64() / fastest(first).as_secs_f64();
-            println!(
-                "{what}: first {SAMPLE} {:?} (median {:?}), last {SAMPLE} {:?} (median {:?}), ratio {ratio:.2}",
-                fastest(first),
-                median(first),
-                fastest(last),
-                median(last)
-            );
-            assert!(ratio < BOUND, "{what} got slower");
-        }
     });
 }
 
-/// Whatever else the machine does can only make it slower.
-fn fastest(times: &[Duration]) -> Duration {
-    times.iter().copied().min().unwrap()
+fn compare(what: &str, times: Vec<(Duration, Duration)>) {
+    let (first, last): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+    let (first, last) = (median(first), median(last));
+    let ratio = last.as_secs_f64() / first.as_secs_f64();
+    println!("{what}: first {SAMPLE} {first:?}, last {SAMPLE} of {SANDBOXES} {last:?}, ratio {ratio:.2}");
+    assert!(ratio < BOUND, "{what} gets slower: {first:?} to {last:?}");
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }

@@ -37,10 +37,14 @@ pub fn command(line: &str) -> Command {
     command_of(&line.split_whitespace().collect::<Vec<_>>())
 }
 
-#[allow(clippy::disallowed_methods, reason = "the program is under test")]
 fn command_of(words: &[&str]) -> Command {
+    command_at(STATE, RUN, words)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the program is under test")]
+fn command_at(state: &str, run: &str, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linkspan"));
-    command.args(["--state-dir", STATE, "--run-dir", RUN]).args(words).stdin(Stdio::null());
+    command.args(["--state-dir", state, "--run-dir", run]).args(words).stdin(Stdio::null());
     command
 }
 
@@ -94,9 +98,21 @@ pub fn failures(lines: &[String], answers: &[Answer]) -> String {
 
 /// How long a command takes that has to succeed.
 pub fn timed(line: &str) -> Duration {
+    time(&mut command(line), line)
+}
+
+/// The same on a second host, in another namespace, with a state of its own.
+pub fn timed_on_another(line: &str) -> Duration {
+    let words: Vec<_> = line.split_whitespace().collect();
+    time(&mut command_at("/run/state2", "/run/linkspan2", &words), line)
+}
+
+fn time(command: &mut Command, line: &str) -> Duration {
     let begin = Instant::now();
-    linkspan(line);
-    begin.elapsed()
+    let output = command.output().expect("start linkspan");
+    let taken = begin.elapsed();
+    Answer::of(&output).expect(line);
+    taken
 }
 
 /// The names that `sandbox ls` or `network ls` prints.
