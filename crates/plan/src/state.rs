@@ -45,7 +45,7 @@ pub enum Namespace {
     Host,
     /// The one pinned under another name.
     Pinned(Name),
-    /// The one that a file stands for.
+    /// The one that a file stands for. As observed: a file that pins nothing, left by a change cut short.
     Path(PathBuf),
 }
 
@@ -260,7 +260,8 @@ impl State {
             bridge.addresses.retain(ours);
         }
         for (name, namespace) in &mut self.namespaces {
-            if let Some(wanted) = desired.namespaces.get(name) {
+            let pins_nothing = matches!(namespace, Namespace::Path(_));
+            if let Some(wanted) = desired.namespaces.get(name).filter(|_| !pins_nothing) {
                 namespace.clone_from(wanted);
             }
         }

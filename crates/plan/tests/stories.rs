@@ -243,3 +243,16 @@ fn a_flushed_ruleset_and_a_lost_device_come_back() {
     story.turn("repair after `ip link del` of the bridge and its port", &all, &[]);
     story.check("repair.steps");
 }
+
+#[test]
+fn a_pin_cut_short_is_made_anew() {
+    let web = sandbox("web", NamespaceSource::New);
+    let wanted = desired::sandbox(&web, &[]);
+    let mut story = Story::default();
+    story.kernel.namespaces.insert(web.name.clone(), linkspan_plan::Namespace::Path(web.pin()));
+    let mut seen = story.kernel.clone();
+    seen.forgive(&wanted, &State::default());
+    assert_eq!(seen, story.kernel);
+    story.turn("create sandbox web where a file pins nothing", &[wanted], &[]);
+    story.check("stale-pin.steps");
+}
