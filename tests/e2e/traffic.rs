@@ -172,3 +172,17 @@ fn networks_are_apart_over_ipv6_too() {
         assert!(inside("a", "ping -6 -c 1 -W 1 peer").contains("fd00:7::3"));
     });
 }
+
+#[test]
+fn forwarding_ipv6_does_not_make_the_host_forget_its_router() {
+    run(here!(), || {
+        let _world = World::new();
+        let learns =
+            || sh("cat /proc/sys/net/ipv6/conf/lan0/accept_ra /proc/sys/net/ipv6/conf/all/forwarding");
+        assert_eq!(learns(), "1\n0\n");
+        linkspan("network create --subnet 10.7.0.0/24 plain");
+        assert_eq!(learns(), "1\n0\n");
+        linkspan("network create --ipv6 six");
+        assert_eq!(learns(), "2\n1\n");
+    });
+}

@@ -122,6 +122,9 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn apply(&mut self, steps: &[Step]) -> Result<(), Error> {
         for step in steps {
             if let Step::SetSysctl { key, value } = step {
+                if key == desired::FORWARD_V6 {
+                    self.keep_learning()?;
+                }
                 self.remember_sysctl(key, value)?;
             }
             (self.tell)(Event::Step(step));
@@ -131,6 +134,15 @@ impl<K: Kernel> Engine<K> {
             if steps.iter().any(Step::deletes_in_firewall) {
                 self.store.note_deletion();
             }
+        }
+        Ok(())
+    }
+
+    /// Before the host forwards IPv6: has its devices go on learning routes, or it may lose its default route.
+    fn keep_learning(&mut self) -> Result<(), Error> {
+        for key in self.kernel.learning()? {
+            self.remember_sysctl(&key, "2")?;
+            self.kernel.apply(&[Step::SetSysctl { key, value: "2".to_owned() }])?;
         }
         Ok(())
     }

@@ -8,6 +8,9 @@ use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Publishe
 
 use crate::{Bridge, Element, Namespace, Peer, Port, Route, State};
 
+/// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
+pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
+
 /// What a network needs before anything is plugged into it: its bridge, forwarding, and its place in the firewall.
 pub fn network(network: &Network) -> State {
     let mut state = State::default();
@@ -16,7 +19,7 @@ pub fn network(network: &Network) -> State {
     if !network.internal {
         state.sysctls.insert("net/ipv4/ip_forward".to_owned(), "1".to_owned());
         if network.ipv6 {
-            state.sysctls.insert("net/ipv6/conf/all/forwarding".to_owned(), "1".to_owned());
+            state.sysctls.insert(FORWARD_V6.to_owned(), "1".to_owned());
         }
     }
     let gateway = |pool: &linkspan_model::Pool| IpNet::new_assert(pool.gateway, pool.subnet.prefix_len());

@@ -47,6 +47,14 @@ pub trait Kernel {
     fn link_facts(&mut self, pairs: &[(IfName, Name, IfName)])
     -> Result<Vec<Option<LinkFacts>>, KernelError>;
 
+    /// The sysctls of devices that learn routes from router advertisements as long as the host does not forward.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn learning(&mut self) -> Result<Vec<String>, KernelError> {
+        Ok(Vec::new())
+    }
+
     /// Before the process ends: leaves to a child what its end would have to wait for. `others` tells that another
     /// process has deleted firewall elements just now. Without it nothing goes wrong, the end only comes later.
     fn linger(&mut self, _others: bool) {}

@@ -12,6 +12,7 @@ use crate::netlink::Socket;
 use crate::rtnl::address::{self, Address};
 use crate::rtnl::link::{self, Link};
 use crate::rtnl::route::{self, Route};
+use crate::sysctl;
 
 /// The prefixes of the host's addresses, and of its routes in the main table.
 pub(super) fn host_prefixes(socket: &mut Socket) -> Result<Vec<HostPrefix>> {
@@ -65,4 +66,20 @@ pub(super) fn bridge_ports(socket: &mut Socket, bridge: &IfName) -> Result<Vec<I
     let answers = socket.dump(|| link::dump_ports(bridge.index))?;
     let ports = answers.iter().filter_map(|answer| Link::parse(&answer.body));
     Ok(ports.filter_map(|port| port.name.parse().ok()).collect())
+}
+
+/// The sysctls `accept_ra` that are 1, of devices that are no port of a bridge: what comes in at those is the bridge's.
+pub(super) fn learning(socket: &mut Socket) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for answer in socket.dump(link::dump)? {
+        let Some(link) = Link::parse(&answer.body).filter(|link| link.master.is_none() && link.name != "lo")
+        else {
+            continue;
+        };
+        let key = format!("net/ipv6/conf/{}/accept_ra", link.name);
+        if sysctl::read(&key)?.as_deref() == Some("1") {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
 }

@@ -158,6 +158,10 @@ fn send_tolerant(socket: &mut Socket, messages: Vec<Message>, tolerated: &[nix::
 }
 
 impl Kernel for Host {
+    fn learning(&mut self) -> std::result::Result<Vec<String>, KernelError> {
+        facts::learning(&mut self.route).map_err(|refusal| refusal.of("read which devices learn routes"))
+    }
+
     fn linger(&mut self, others: bool) {
         let held = self.reaper.is_some() && !self.closes_slowly;
         if !held
