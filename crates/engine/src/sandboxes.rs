@@ -126,6 +126,9 @@ impl<K: Kernel> Engine<K> {
 
     fn try_create(&mut self, request: &SandboxRequest) -> Result<SandboxView, Error> {
         let (namespace, attachments) = request.placement()?;
+        if namespace == NamespaceSource::New {
+            self.kernel.anticipate_namespace();
+        }
         let namespace = self.owned(namespace)?;
         let mut networks = Vec::new();
         for attach in &attachments {

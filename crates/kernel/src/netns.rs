@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use linkspan_model::Name;
 use linkspan_plan::Failure;
@@ -21,6 +22,8 @@ use crate::error::{Refusal, Result};
 const PINS: &str = "/run/netns";
 /// The namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
+/// Enough for the few calls that a thread makes in a new namespace.
+const STACK: usize = 256 << 10;
 /// The file system of namespaces (linux/magic.h).
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 /// `_IO(0xb7, 0x3)`: which kind of namespace a file stands for (linux/nsfs.h).
@@ -152,17 +155,17 @@ impl Pin {
     }
 }
 
-/// Pins a new namespace under `name` and does `work` inside it before the thread comes back to `home`.
-pub(crate) fn create<T>(name: &Name, home: &Namespace, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Refusal::from(errno).at("unshare"))?;
-    let _back = Back(home);
-    // Only now, so that little time remains in which a killed process leaves a file that pins nothing.
-    PinFile::create(name)?.bind(Path::new(OWN))?;
-    let done = work();
-    if done.is_err() {
-        _ = unpin(name);
-    }
-    done
+/// Makes a namespace on a thread of its own, which never has to come back from it, and does `work` inside. It is
+/// nobody's until it is pinned: it goes with the process.
+pub(crate) fn create<T: Send + 'static>(
+    work: impl FnOnce(Namespace) -> Result<T> + Send + 'static,
+) -> Result<JoinHandle<Result<T>>> {
+    let inside = || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Refusal::from(errno).at("unshare"))?;
+        work(Namespace::own().map_err(|error| Refusal::from(errno(&error)))?)
+    };
+    let thread = thread::Builder::new().stack_size(STACK).spawn(inside);
+    thread.map_err(|error| Refusal::from(errno(&error)).at("start a thread"))
 }
 
 /// The namespace that the file `path` stands for, which has to be there.

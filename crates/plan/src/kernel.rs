@@ -47,6 +47,9 @@ pub trait Kernel {
     fn link_facts(&mut self, pairs: &[(IfName, Name, IfName)])
     -> Result<Vec<Option<LinkFacts>>, KernelError>;
 
+    /// A namespace will be made soon: it may be begun while the caller does something else.
+    fn anticipate_namespace(&mut self) {}
+
     /// The sysctls of devices that learn routes from router advertisements as long as the host does not forward.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 
 use super::{Host, Sandbox, find_link, has_ipv6, live_link, send_tolerant, settle};
 use crate::error::{Refusal, Result};
-use crate::netlink::{Family, Message, Socket};
-use crate::netns::{self, Namespace};
+use crate::netlink::{Message, Socket};
+use crate::netns;
 use crate::reaper;
 use crate::rtnl::{address, link, route};
 use crate::sysctl;
@@ -113,7 +113,8 @@ impl Host {
         self.sandboxes.remove(name);
         match origin {
             Origin::New => {
-                let sandbox = netns::create(name, &self.home, new_sandbox)?;
+                let sandbox = self.new_sandbox()?;
+                netns::pin(name, &sandbox.namespace)?;
                 self.sandboxes.insert(name.clone(), sandbox);
                 Ok(())
             }
@@ -129,6 +130,15 @@ impl Host {
                 netns::pin(name, &namespace)
             }
         }
+    }
+
+    /// The namespace that is being made already, or one made now.
+    fn new_sandbox(&mut self) -> Result<Sandbox> {
+        let thread = match self.anticipated.take() {
+            Some(thread) => thread,
+            None => netns::create(Sandbox::furnish)?,
+        };
+        thread.join().unwrap_or_else(|_| Err(Refusal::new(Failure::Other, "the thread in it died")))
     }
 
     pub(super) fn add_route(&mut self, new: &Route) -> Result<()> {
@@ -158,14 +168,6 @@ impl Host {
         }
         Ok(())
     }
-}
-
-/// Inside a namespace that was just made.
-fn new_sandbox() -> Result<Sandbox> {
-    let namespace = Namespace::own().map_err(|error| Refusal::from(netns::errno(&error)))?;
-    let mut route = Socket::open(Family::Route)?;
-    route.batch(vec![link::up_by_name("lo")]).map_err(|error| Refusal::from(error).at("set lo up"))?;
-    Ok(Sandbox { namespace, route })
 }
 
 /// How many of `steps`, which start with `first`, go together.

@@ -11,6 +11,7 @@ pub(crate) use apply::is_firewall;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
@@ -37,6 +38,8 @@ pub struct Host {
     ipv6: bool,
     /// Whether closing the firewall's socket would wait for deletes.
     closes_slowly: bool,
+    /// A namespace that is being made for the next sandbox.
+    anticipated: Option<JoinHandle<Result<Sandbox>>>,
     // Behind the firewall's socket, which it keeps open for longer.
     reaper: Option<Reaper>,
 }
@@ -46,6 +49,15 @@ pub struct Host {
 struct Sandbox {
     namespace: Namespace,
     route: Socket,
+}
+
+impl Sandbox {
+    /// What every new namespace has, opened from inside.
+    fn furnish(namespace: Namespace) -> Result<Self> {
+        let mut route = Socket::open(Family::Route)?;
+        route.batch(vec![link::up_by_name("lo")]).map_err(|error| Refusal::from(error).at("set lo up"))?;
+        Ok(Self { namespace, route })
+    }
 }
 
 impl Host {
@@ -65,6 +77,7 @@ impl Host {
             sandboxes: BTreeMap::new(),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             closes_slowly: false,
+            anticipated: None,
             reaper: None,
         })
     }
@@ -158,6 +171,13 @@ fn send_tolerant(socket: &mut Socket, messages: Vec<Message>, tolerated: &[nix::
 }
 
 impl Kernel for Host {
+    fn anticipate_namespace(&mut self) {
+        // If it cannot be made, whoever needs it finds out.
+        if self.anticipated.is_none() {
+            self.anticipated = netns::create(Sandbox::furnish).ok();
+        }
+    }
+
     fn learning(&mut self) -> std::result::Result<Vec<String>, KernelError> {
         facts::learning(&mut self.route).map_err(|refusal| refusal.of("read which devices learn routes"))
     }
