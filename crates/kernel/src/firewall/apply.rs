@@ -12,6 +12,7 @@ use super::Firewall;
 use super::change::{About, Change, Kind, Request, changes, deleted, outstanding, requests};
 use super::element::{Entry, elements};
 use super::error::{missing, refused};
+use super::nft::Family;
 use super::observe::Table;
 
 /// How often the kernel may turn out to be other than it was just seen to be.
@@ -24,6 +25,8 @@ struct Failed<'a> {
     error: Error,
     /// The message that was refused, if it was one.
     about: Option<About<'a>>,
+    /// The table that it was for.
+    family: Option<Family>,
     /// The kinds of expression that are known to work, because messages before it had them.
     known: BTreeSet<&'static str>,
 }
@@ -52,12 +55,16 @@ impl Firewall {
             todo = outstanding(changes, table, deleted(changes)).into();
         }
         let mut attempt = 1;
+        let mut bridges = true;
         loop {
-            let Err(failed) = self.commit(requests(&todo, table)) else { return Ok(()) };
+            let mut requests = requests(&todo, table);
+            requests.retain(|request| bridges || request.family != Family::Bridge);
+            let Err(failed) = self.commit(requests) else { return Ok(()) };
             if attempt == ATTEMPTS || !failed.may_pass(&todo) {
                 return Err(self.explain(steps, *failed));
             }
             attempt += 1;
+            bridges &= !failed.lacks_bridges();
             table = self.table()?;
             let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
             todo = outstanding(changes, table, there).into();
@@ -82,14 +89,14 @@ impl Firewall {
                 size <= limit || messages.is_empty()
             }) {
                 messages.push(request.message);
-                abouts.push(request.about);
+                abouts.push((request.about, request.family));
             }
             if let Err(error) = self.socket.transaction(messages) {
                 let mut failed = abouts.into_iter();
                 let before = failed.by_ref().take(error.index.unwrap_or_default());
-                known.extend(before.flat_map(|about| about.needs().to_vec()));
-                let about = error.index.and(failed.next());
-                return Err(Box::new(Failed { error, about, known }));
+                known.extend(before.flat_map(|(about, _)| about.needs().to_vec()));
+                let (about, family) = error.index.and(failed.next()).unzip();
+                return Err(Box::new(Failed { error, about, family, known }));
             }
         }
         Ok(())
@@ -97,7 +104,7 @@ impl Firewall {
 
     /// The step that failed, in the kernel's words or in better ones.
     fn explain(&mut self, steps: &[Step], failed: Failed<'_>) -> KernelError {
-        let Failed { error, about, known } = failed;
+        let Failed { error, about, known, .. } = failed;
         let line = |step: usize| steps.get(step).map(ToString::to_string).unwrap_or_default();
         match about {
             None => refused(line(0), &error),
@@ -165,9 +172,16 @@ fn is_clash(errno: Errno) -> bool {
 }
 
 impl Failed<'_> {
+    /// Whether the kernel has no tables for bridges. The rest does not need them.
+    fn lacks_bridges(&self) -> bool {
+        let unknown = matches!(self.error.errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT);
+        self.family == Some(Family::Bridge) && unknown
+    }
+
     /// Whether looking again may help: something to delete was gone, or another process made the table just now.
     fn may_pass(&self, changes: &[Change]) -> bool {
         match self.about {
+            _ if self.lacks_bridges() => true,
             Some(About::Table { .. }) => matches!(self.error.errno, Errno::ENOENT | Errno::EEXIST),
             Some(About::Elements { .. }) => {
                 let deletes = changes.iter().any(|change| matches!(change.kind, Kind::Delete(_)));

@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use crate::netlink::Message;
 
 use super::element::{Entry, entries};
-use super::nft::{add_elements, create_table, delete_elements, delete_table};
+use super::nft::{Family, add_elements, add_table, create_table, delete_elements, delete_table};
 use super::observe::Table;
 use super::table::{VERSION, parts};
 use super::userdata;
@@ -35,12 +35,14 @@ pub(super) enum Kind {
 pub(super) struct Request<'a> {
     pub(super) message: Message,
     pub(super) about: About<'a>,
+    /// Of which table.
+    pub(super) family: Family,
 }
 
 pub(super) enum About<'a> {
-    /// The table itself.
+    /// A table itself.
     Table { step: usize },
-    /// A part of the table.
+    /// A part of a table.
     Part { step: usize, what: String, needs: Vec<&'static str> },
     /// Elements of one set.
     Elements { changes: Vec<(usize, &'a Entry)> },
@@ -125,7 +127,9 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>>
             }
             Kind::Drop => {
                 run.finish(&mut requests);
-                requests.push(Request { message: delete_table(), about: About::Table { step: *step } });
+                let inet = Family::Inet;
+                requests.push(of_table(*step, inet, delete_table(inet)));
+                delete_bridge_table(*step, &mut requests);
                 table = Table::Absent;
             }
         }
@@ -136,14 +140,27 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>>
 
 fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
     if table != Table::Absent {
-        requests.push(Request { message: delete_table(), about: About::Table { step } });
+        requests.push(of_table(step, Family::Inet, delete_table(Family::Inet)));
     }
-    let message = create_table(&userdata::of_table(VERSION));
-    requests.push(Request { message, about: About::Table { step } });
-    requests.extend(parts().into_iter().map(|part| Request {
-        message: part.message,
-        about: About::Part { step, what: part.what, needs: part.needs },
-    }));
+    delete_bridge_table(step, requests);
+    for family in [Family::Inet, Family::Bridge] {
+        requests.push(of_table(step, family, create_table(family, &userdata::of_table(VERSION))));
+        requests.extend(parts(family).into_iter().map(|part| Request {
+            message: part.message,
+            about: About::Part { step, what: part.what, needs: part.needs },
+            family,
+        }));
+    }
+}
+
+/// Whether it is there is not asked; that one that is not there may be deleted is new in Linux 6.3.
+fn delete_bridge_table(step: usize, requests: &mut Vec<Request<'_>>) {
+    let family = Family::Bridge;
+    requests.extend([add_table(family), delete_table(family)].map(|message| of_table(step, family, message)));
+}
+
+const fn of_table<'a>(step: usize, family: Family, message: Message) -> Request<'a> {
+    Request { message, about: About::Table { step }, family }
 }
 
 /// Elements in a row that are all added or all deleted: their order among themselves is free, so those of a set
@@ -172,7 +189,8 @@ impl<'a> Run<'a> {
                 };
                 let message =
                     if self.deletes { delete_elements(set, build) } else { add_elements(set, build) };
-                requests.push(Request { message, about: About::Elements { changes } });
+                let about = About::Elements { changes };
+                requests.push(Request { message, about, family: Family::Inet });
                 changes = rest;
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::netlink::Message;
 
-use super::nft::{LIST_ELEM, add_rule};
+use super::nft::{Family, LIST_ELEM, add_rule};
 
 const EXPR_NAME: u16 = 1;
 const EXPR_DATA: u16 = 2;
@@ -29,11 +29,13 @@ const LOOKUP_F_INV: u32 = 1;
 /// A fact about the packet that `meta` loads.
 #[derive(Clone, Copy)]
 pub(super) enum Meta {
+    Protocol = 1,
     Iif = 4,
     Iifname = 6,
     Oifname = 7,
     Nfproto = 15,
     L4proto = 16,
+    Oifgroup = 22,
 }
 
 /// A fact about the packet's connection that `ct` loads.
@@ -46,6 +48,7 @@ pub(super) enum Ct {
 /// The header that `payload` reads from.
 #[derive(Clone, Copy)]
 pub(super) enum Header {
+    Link = 0,
     Network = 1,
     Transport = 2,
 }
@@ -122,18 +125,21 @@ impl Rule {
 
     /// Goes on only if register 0 has one of `bits` set.
     pub(super) fn any_of(self, bits: u32) -> Self {
-        let mask = bits.to_ne_bytes().to_vec();
-        let masked = self.expression(
+        self.mask(bits.to_ne_bytes()).unequal([0; 4])
+    }
+
+    /// Leaves of register 0 the bits in `mask`.
+    pub(super) fn mask<const N: usize>(self, mask: [u8; N]) -> Self {
+        self.expression(
             "bitwise",
             [
                 (1, register(0)),
                 (2, register(0)),
-                (3, Value::Number(4)),
-                (4, Value::Bytes(mask)),
-                (5, Value::Bytes(vec![0; 4])),
+                (3, Value::Number(N as u32)),
+                (4, Value::Bytes(mask.to_vec())),
+                (5, Value::Bytes(vec![0; N])),
             ],
-        );
-        masked.unequal([0; 4])
+        )
     }
 
     /// Goes on only if the key in register 0 is in `set`.
@@ -192,8 +198,8 @@ impl Rule {
     }
 
     /// The message that puts it at the end of `chain`.
-    pub(super) fn append_to(&self, chain: &str) -> Message {
-        add_rule(chain, |list| {
+    pub(super) fn append_to(&self, family: Family, chain: &str) -> Message {
+        add_rule(family, chain, |list| {
             for Expression { name, attributes } in &self.0 {
                 list.nest(LIST_ELEM, |expression| {
                     expression.attr_str(EXPR_NAME, name).nest(EXPR_DATA, |data| {

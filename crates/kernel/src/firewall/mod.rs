@@ -1,5 +1,8 @@
 //! The nf_tables table `inet linkspan`: published ports, masquerading, and networks that are apart.
 //!
+//! With it comes and goes `bridge linkspan`, where the kernel has tables of that family: it keeps sandboxes from
+//! posing as each other's IPv6 router.
+//!
 //! Chains and rules never change; everything that varies is an element of a set or map, so that what an attach
 //! costs does not depend on what else is there.
 

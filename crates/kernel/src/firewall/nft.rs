@@ -2,7 +2,7 @@
 
 use crate::netlink::Message;
 
-/// The table that everything of Linkspan is in.
+/// The name of the tables that everything of Linkspan is in.
 pub(super) const TABLE: &str = "linkspan";
 
 const NEWTABLE: u16 = 0;
@@ -62,8 +62,14 @@ const NLM_F_APPEND: u16 = 0x800;
 
 // linux/netfilter/nfnetlink.h
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-// linux/netfilter.h
-const NFPROTO_INET: u8 = 1;
+/// The family of a table (linux/netfilter.h).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Family {
+    /// Packets that the host sends, takes or routes.
+    Inet = 1,
+    /// Frames that go through a bridge. Not every kernel has it.
+    Bridge = 7,
+}
 
 /// Where a base chain stands in a packet's way (linux/netfilter.h).
 #[derive(Clone, Copy)]
@@ -92,31 +98,38 @@ pub(super) struct Layout {
     pub(super) length: u32,
 }
 
-fn message(kind: u16, flags: u16) -> Message {
-    Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[NFPROTO_INET, 0, 0, 0])
+fn message(family: Family, kind: u16, flags: u16) -> Message {
+    Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family as u8, 0, 0, 0])
 }
 
 /// `create table`: fails if there is one.
-pub(super) fn create_table(userdata: &[u8]) -> Message {
-    let mut table = message(NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
+pub(super) fn create_table(family: Family, userdata: &[u8]) -> Message {
+    let mut table = message(family, NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
     table.attr_str(TABLE_NAME, TABLE).attr_be32(TABLE_FLAGS, 0).attr(TABLE_USERDATA, userdata);
     table
 }
 
+/// `add table`: leaves one that is there as it is.
+pub(super) fn add_table(family: Family) -> Message {
+    let mut table = message(family, NEWTABLE, NLM_F_CREATE);
+    table.attr_str(TABLE_NAME, TABLE).attr_be32(TABLE_FLAGS, 0);
+    table
+}
+
 pub(super) fn get_table() -> Message {
-    let mut table = message(GETTABLE, 0);
+    let mut table = message(Family::Inet, GETTABLE, 0);
     table.attr_str(TABLE_NAME, TABLE);
     table
 }
 
-pub(super) fn delete_table() -> Message {
-    let mut table = message(DELTABLE, 0);
+pub(super) fn delete_table(family: Family) -> Message {
+    let mut table = message(family, DELTABLE, 0);
     table.attr_str(TABLE_NAME, TABLE);
     table
 }
 
-pub(super) fn add_chain(name: &str, base: Option<&Base>, userdata: &[u8]) -> Message {
-    let mut chain = message(NEWCHAIN, NLM_F_CREATE);
+pub(super) fn add_chain(family: Family, name: &str, base: Option<&Base>, userdata: &[u8]) -> Message {
+    let mut chain = message(family, NEWCHAIN, NLM_F_CREATE);
     chain.attr_str(CHAIN_TABLE, TABLE).attr_str(CHAIN_NAME, name);
     if let Some(Base { kind, hook, priority }) = base {
         chain.attr_str(CHAIN_TYPE, kind).attr_be32(CHAIN_POLICY, NF_ACCEPT).nest(CHAIN_HOOK, |at| {
@@ -128,8 +141,8 @@ pub(super) fn add_chain(name: &str, base: Option<&Base>, userdata: &[u8]) -> Mes
 }
 
 /// A rule at the end of `chain`; `build` adds its expressions.
-pub(super) fn add_rule(chain: &str, build: impl FnOnce(&mut Message)) -> Message {
-    let mut rule = message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+pub(super) fn add_rule(family: Family, chain: &str, build: impl FnOnce(&mut Message)) -> Message {
+    let mut rule = message(family, NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     rule.attr_str(RULE_TABLE, TABLE).attr_str(RULE_CHAIN, chain).nest(RULE_EXPRESSIONS, build);
     rule
 }
@@ -150,7 +163,7 @@ pub(super) fn add_set(
     if data.is_some() {
         flags |= SET_MAP;
     }
-    let mut set = message(NEWSET, NLM_F_CREATE);
+    let mut set = message(Family::Inet, NEWSET, NLM_F_CREATE);
     set.attr_str(SET_TABLE, TABLE)
         .attr_str(SET_NAME, name)
         .attr_be32(SET_FLAGS, flags)
@@ -176,13 +189,13 @@ pub(super) fn get_elements(set: &str, build: impl FnOnce(&mut Message)) -> Messa
 }
 
 pub(super) fn dump_elements(set: &str) -> Message {
-    let mut elements = message(GETSETELEM, NLM_F_DUMP);
+    let mut elements = message(Family::Inet, GETSETELEM, NLM_F_DUMP);
     elements.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set);
     elements
 }
 
 fn elements(kind: u16, flags: u16, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    let mut elements = message(kind, flags);
+    let mut elements = message(Family::Inet, kind, flags);
     elements.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set).nest(ELEM_LIST_ELEMENTS, build);
     elements
 }

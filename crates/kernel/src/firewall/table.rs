@@ -1,16 +1,18 @@
-//! The table `inet linkspan`: everything in it but the elements of its sets, and all of that never changes.
+//! The tables `inet linkspan` and `bridge linkspan`: everything in them but the elements of sets, and all of that
+//! never changes.
 
 use std::net::Ipv6Addr;
 
 use crate::netlink::Message;
+use crate::rtnl::link::PORTS;
 
 use super::expr::{Ct, Fib, Header, Meta, Rule};
-use super::nft::{Base, Hook, add_chain};
+use super::nft::{Base, Family, Hook, add_chain};
 use super::set::SETS;
 use super::userdata;
 
-/// The table's comment: a table with another one is of another version, and is replaced.
-pub(super) const VERSION: &str = "linkspan 1";
+/// The comment of the tables: with another one they are of another version, and are replaced.
+pub(super) const VERSION: &str = "linkspan 2";
 
 // linux/netfilter.h
 const NFPROTO_IPV4: u8 = 2;
@@ -21,10 +23,19 @@ const RELATED: u32 = 1 << 2;
 const DNAT: u32 = 1 << 5;
 // linux/rtnetlink.h
 const RTN_LOCAL: u32 = 2;
+// linux/if_ether.h
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+const ETH_P_8021Q: u16 = 0x8100;
+const ETH_P_8021AD: u16 = 0x88a8;
 // linux/in.h
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
+const ICMPV6: u8 = 58;
+// RFC 4861
+const ND_ROUTER_ADVERT: u8 = 134;
+const ND_REDIRECT: u8 = 137;
 
 /// One thing to make, and what it needs of the kernel.
 pub(super) struct Part {
@@ -36,24 +47,27 @@ pub(super) struct Part {
     pub(super) message: Message,
 }
 
-/// What makes the table, after the table itself.
-pub(super) fn parts() -> Vec<Part> {
-    let sets = SETS.iter().zip(1..).map(|(set, id)| Part {
+/// What makes the table of `family`, after the table itself.
+pub(super) fn parts(family: Family) -> Vec<Part> {
+    let (sets, chains) = match family {
+        Family::Inet => (SETS.as_slice(), chains().into()),
+        Family::Bridge => (&[][..], vec![advertisements()]),
+    };
+    let sets = sets.iter().zip(1..).map(|(set, id)| Part {
         what: format!("set {}", set.name),
         needs: Vec::new(),
         message: set.create(id),
     });
-    let chains = chains();
     let bare = chains.iter().map(|chain| Part {
         what: format!("chain {}", chain.name),
         needs: chain.base.iter().filter(|base| base.kind == "nat").map(|_| "nat").collect(),
-        message: add_chain(chain.name, chain.base.as_ref(), &userdata::of_chain(chain.comment)),
+        message: add_chain(family, chain.name, chain.base.as_ref(), &userdata::of_chain(chain.comment)),
     });
     let rules = chains.iter().flat_map(|chain| {
         chain.rules.iter().map(|rule| Part {
             what: format!("a rule of chain {}", chain.name),
             needs: rule.expressions().collect(),
-            message: rule.append_to(chain.name),
+            message: rule.append_to(family, chain.name),
         })
     });
     sets.chain(bare).chain(rules).collect()
@@ -101,6 +115,24 @@ fn chains() -> [Chain; 7] {
             rules: postrouting(),
         },
     ]
+}
+
+/// Of the frames between the ports of a bridge; what the host sends or takes itself goes another way. Kernels may
+/// lack a match for the bridge (CONFIG_NFT_BRIDGE_META), so our ports are known by their group.
+fn advertisements() -> Chain {
+    Chain {
+        name: "advertisements",
+        comment: "only the host tells sandboxes of IPv6 routers",
+        base: base("filter", Hook::Forward, -200),
+        rules: vec![
+            rule().protocol(ETH_P_IP).accept(),
+            rule().protocol(ETH_P_IPV6).icmpv6_type(ND_ROUTER_ADVERT).oifgroup_ours().drop(),
+            rule().protocol(ETH_P_IPV6).icmpv6_type(ND_REDIRECT).oifgroup_ours().drop(),
+            // Who receives them takes such tags off, however many there are; the rules above see through one.
+            rule().vlan_zero(ETH_P_8021Q).oifgroup_ours().drop(),
+            rule().vlan_zero(ETH_P_8021AD).oifgroup_ours().drop(),
+        ],
+    }
 }
 
 const fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
@@ -192,6 +224,25 @@ impl Rule {
 
     fn l4proto(self, protocol: u8) -> Self {
         self.meta(Meta::L4proto, 0).equal([protocol])
+    }
+
+    fn protocol(self, ethertype: u16) -> Self {
+        self.meta(Meta::Protocol, 0).equal(ethertype.to_be_bytes())
+    }
+
+    /// Behind extension headers too: the kernel has walked them.
+    fn icmpv6_type(self, kind: u8) -> Self {
+        self.l4proto(ICMPV6).payload(Header::Transport, 0, 1, 0).equal([kind])
+    }
+
+    /// `vlan id 0` in the outermost tag.
+    fn vlan_zero(self, ethertype: u16) -> Self {
+        let tagged = self.payload(Header::Link, 12, 2, 0).equal(ethertype.to_be_bytes());
+        tagged.payload(Header::Link, 14, 2, 0).mask([0x0f, 0xff]).equal([0, 0])
+    }
+
+    fn oifgroup_ours(self) -> Self {
+        self.meta(Meta::Oifgroup, 0).equal(PORTS.to_ne_bytes())
     }
 
     /// `th dport`, at the same place in TCP, UDP and SCTP.

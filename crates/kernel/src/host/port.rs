@@ -107,23 +107,19 @@ impl Host {
         pair.ok_or_else(|| Refusal::new(Failure::NotFound, format!("{name} went away while it was made")))
     }
 
-    /// A sandbox without an IPv6 address gets none from a neighbour's router advertisements either. Not by
-    /// `disable_ipv6`: writing that spins for as long as anybody on the host changes a device.
+    /// Nothing is written for a sandbox without an IPv6 address: that it gets none from a neighbour's router
+    /// advertisements either is the firewall's work. To find a sysctl of `eth0` the kernel goes through those of every
+    /// `eth0` that there is.
     fn set_ipv6(&mut self, peer: &Peer) -> Result<()> {
-        if !self.ipv6 {
+        if !self.ipv6 || !has_ipv6(&peer.addresses) {
             return Ok(());
         }
-        let conf = format!("net/ipv6/conf/{}", peer.ifname);
-        let has_ipv6 = has_ipv6(&peer.addresses);
         self.live_sandbox(&peer.namespace)?;
         let Some(sandbox) = self.sandboxes.get(&peer.namespace) else { return Ok(()) };
         sandbox.namespace.within(&self.home, || {
-            if !has_ipv6 {
-                return sysctl::write_if_there(&format!("{conf}/accept_ra"), "0");
-            }
             sysctl::allow_ipv6(&peer.ifname)?;
             if peer.announce {
-                sysctl::write_if_there(&format!("{conf}/ndisc_notify"), "1")?;
+                sysctl::write_if_there(&format!("net/ipv6/conf/{}/ndisc_notify", peer.ifname), "1")?;
             }
             Ok(())
         })?

@@ -24,6 +24,8 @@ const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 /// RFC 2863 operational status "up" (linux/if.h).
 const IF_OPER_UP: u8 = 6;
+/// The group of every device that is a port of a bridge of ours: "LS". The firewall knows them by it.
+pub(crate) const PORTS: u32 = 0x4c53;
 /// Length of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
 
@@ -115,7 +117,7 @@ pub(crate) struct Veth<'a> {
 pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, veth.name.as_str()).attr_u32(IFLA_MTU, veth.mtu);
-    message.attr_u32(IFLA_MASTER, veth.master);
+    message.attr_u32(IFLA_MASTER, veth.master).attr_u32(IFLA_GROUP, PORTS);
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {

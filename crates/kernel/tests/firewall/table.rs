@@ -38,10 +38,10 @@ fn all(firewall: &mut Firewall) -> Option<BTreeSet<Element>> {
 }
 
 #[test]
-fn nft_reads_the_table_as_it_is_meant() {
+fn nft_reads_the_tables_as_they_are_meant() {
     lab::run(lab::here!(), || {
         created(&one_of_each());
-        let listed = sh("nft list table inet linkspan");
+        let listed = sh("nft list table inet linkspan; nft list table bridge linkspan");
         let golden = include_str!("table.nft");
         assert!(listed == golden, "nft lists:\n{listed}");
     });
@@ -52,6 +52,7 @@ fn nft_takes_back_what_it_lists() {
     lab::run(lab::here!(), || {
         let mut firewall = created(&one_of_each());
         sh("nft list ruleset | nft -c -f -");
+        sh("nft list table bridge linkspan | nft -c -f -");
         assert!(sh("nft -j list ruleset").contains("publish4_any"));
         sh("nft list ruleset > /tmp/rules.$$ && nft flush ruleset && nft -f /tmp/rules.$$; rm /tmp/rules.$$");
         assert_eq!(all(&mut firewall), Some(one_of_each().into_iter().collect()));
@@ -198,6 +199,41 @@ fn it_is_made_anew_after_a_flush() {
         ];
         firewall.apply(&steps).unwrap();
         assert_eq!(all(&mut firewall), Some([bridge("br-2")].into()));
+    });
+}
+
+/// The tables that there are.
+fn tables() -> Vec<String> {
+    sh("nft list tables").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_for_bridges_comes_and_goes_with_the_other() {
+    lab::run(lab::here!(), || {
+        let both = ["table inet linkspan", "table bridge linkspan"];
+        let mut firewall = created(&[bridge("br-1")]);
+        let rules = sh("nft -s list ruleset");
+        assert_eq!(tables(), both);
+        firewall.apply(&[Step::DeleteFirewall]).unwrap();
+        assert!(tables().is_empty());
+
+        let broken = [
+            "nft flush ruleset",
+            "nft delete table inet linkspan",
+            "nft delete table inet linkspan; nft flush table bridge linkspan",
+            "nft delete table inet linkspan; nft delete table bridge linkspan;
+             nft 'add table inet linkspan { comment \"linkspan 1\"; }'",
+        ];
+        for breaks in broken {
+            created(&[bridge("br-1")]);
+            sh(breaks);
+            firewall.apply(&[Step::CreateFirewall, Step::AddElement(bridge("br-1"))]).unwrap();
+            assert_eq!(sh("nft -s list ruleset"), rules, "{breaks}");
+        }
+
+        sh("nft delete table bridge linkspan");
+        firewall.apply(&[Step::DeleteElement(bridge("br-1")), Step::DeleteFirewall]).unwrap();
+        assert!(tables().is_empty());
     });
 }
 
