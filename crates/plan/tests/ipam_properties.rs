@@ -1,4 +1,5 @@
 //! Addresses are given out once, in the range, never the reserved ones, and those given back come last.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,6 @@
 //! `linkspan run` and `linkspan exec`: programs in a sandbox.
 
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ const ENOENT: i32 = 2;
 pub fn exec(mut engine: Engine<Host>, args: &ExecArgs) -> Outcome {
     let view = engine.sandbox(&args.name)?;
     let entry = entry(&engine, &view.sandbox);
-    Err(problem(&exec_in(&entry, &args.command)))
+    Err(problem(&exec_in(&entry, &args.command), &args.command))
 }
 
 /// Runs a program in a sandbox of its own, and removes that when it ends.
@@ -41,7 +42,7 @@ pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
     let entry = entry(&engine, &view.sandbox);
     let ended = match spawn_in(&entry, &args.command) {
         Ok(child) => child.wait().map_err(|cause| Problem::new("cannot wait for the command").because(cause)),
-        Err(failed) => Err(problem(&failed)),
+        Err(failed) => Err(problem(&failed, &args.command)),
     };
     // By its identity: meanwhile the name may have become another's.
     engine.remove_sandbox(&view.sandbox.id.to_string(), true)?;
@@ -51,6 +52,13 @@ pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
 fn made_up() -> Result<Name, Problem> {
     let random = RandomState::new().build_hasher().finish();
     Ok(format!("run-{:08x}", random >> 32).parse()?)
+}
+
+/// Whether a program is to be seen. A directory of PATH that may not be entered hides that it is not (execvp(3)).
+fn is_there(program: &OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = || std::env::split_paths(&path).any(|directory| directory.join(program).exists());
+    program.as_encoded_bytes().contains(&b'/') || in_path()
 }
 
 /// Where the programs of `sandbox` run, and with which files.
@@ -70,10 +78,10 @@ fn entry(engine: &Engine<Host>, sandbox: &Sandbox) -> Entry {
     entry
 }
 
-fn problem(failed: &Failed) -> Problem {
+fn problem(failed: &Failed, command: &[OsString]) -> Problem {
     let error = failed.error.clone();
     let Some(errno) = failed.exec else { return error.into() };
-    let missing = errno as i32 == ENOENT;
+    let missing = errno as i32 == ENOENT || command.first().is_some_and(|program| !is_there(program));
     let hint =
         if missing { "it is looked for in PATH, on this host's file system" } else { "is it executable?" };
     let code = if missing { NOT_FOUND } else { NOT_EXECUTABLE };
