@@ -125,24 +125,29 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If another process has it.
     pub fn hold_run(&mut self, name: &Name) -> Result<Lock, Error> {
-        let alive = match self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, GLANCE) {
-            Err(StoreError::Busy { .. }) => {
-                return Err(Error::refused(format!("sandbox '{name}' exists already"))
-                    .because("the process that it was made for is running")
-                    .hinting("choose another name"));
-            }
-            lock => lock?,
-        };
+        let alive = self.lock_run(name)?;
         let left = self.store.read(|tx| tx.sandbox(name.as_str()))?;
-        if let Some(sandbox) = left.filter(|sandbox| sandbox.ephemeral && sandbox.name == *name) {
-            let object = Object::Sandbox(name.clone());
-            let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
-            if self.store.read(|tx| tx.sandbox_by_id(sandbox.id))?.is_some() {
-                self.store.write(|tx| tx.begin(&object, "remove", ""))?;
-                self.erase_sandbox(&sandbox)?;
-            }
+        let Some(sandbox) = left.filter(|sandbox| sandbox.ephemeral && sandbox.name == *name) else {
+            return Ok(alive);
+        };
+        let object = Object::Sandbox(name.clone());
+        let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+        if self.store.read(|tx| tx.sandbox_by_id(sandbox.id))?.is_some() {
+            self.store.write(|tx| tx.begin(&object, "remove", ""))?;
+            self.erase_sandbox(&sandbox)?;
         }
-        Ok(alive)
+        // A child that sees the devices go has this lock too, and would keep it a while beyond our death.
+        drop(alive);
+        self.lock_run(name)
+    }
+
+    fn lock_run(&self, name: &Name) -> Result<Lock, Error> {
+        match self.store.lock(&Object::Run(name.clone()), Mode::Exclusive, GLANCE) {
+            Err(StoreError::Busy { .. }) => Err(Error::refused(format!("sandbox '{name}' exists already"))
+                .because("the process that it was made for is running")
+                .hinting("choose another name")),
+            lock => Ok(lock?),
+        }
     }
 
     /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for.

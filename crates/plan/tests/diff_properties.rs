@@ -1,5 +1,6 @@
 //! Whatever two states there are, the steps between them lead from one to the other, and from a state to itself
 //! there are none.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,9 +1,11 @@
 //! Stories: what happens to a host, and the steps that each turn takes. The expected steps are beside this file, one
 //! file a story; `UPDATE_GOLDEN=1 cargo test` writes them anew.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::slice::from_ref;
 
 use linkspan_model::{
     BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Mac, Name, NamespaceSource,
@@ -145,7 +147,7 @@ fn a_sandbox_with_a_published_port_comes_and_goes() {
     ];
     let (net, wired) = (desired::network(&lab), desired::sandbox(&web, &[(wire, lab.clone())]));
     let mut story = Story::default();
-    story.turn("create network lab", &[net.clone()], &[]);
+    story.turn("create network lab", from_ref(&net), &[]);
     story.turn("create sandbox web on lab, ports published", &[net.clone(), wired.clone()], &[]);
     story.turn("the same again", &[net.clone(), wired.clone()], &[]);
     story.turn("remove sandbox web", &[], &[wired]);
@@ -166,12 +168,12 @@ fn the_default_route_follows_priority_and_leaves_other_endpoints_alone() {
     let mut second = (endpoint(0x11, &web, &beta, "10.2.0.2"), beta.clone());
     second.0.gw_priority = 10;
     let nets = [desired::network(&alpha), desired::network(&beta)];
-    let one = desired::sandbox(&web, std::slice::from_ref(&first));
+    let one = desired::sandbox(&web, from_ref(&first));
     let two = desired::sandbox(&web, &[first, second]);
     let mut story = Story::default();
     story.turn("create networks alpha and beta", &nets, &[]);
-    story.turn("create sandbox web on alpha", &[one.clone()], &[]);
-    story.turn("connect web to beta with a higher gateway priority", &[two.clone()], &[one.clone()]);
+    story.turn("create sandbox web on alpha", from_ref(&one), &[]);
+    story.turn("connect web to beta with a higher gateway priority", from_ref(&two), from_ref(&one));
     story.turn("disconnect web from beta", &[one], &[two]);
     story.check("two-networks.steps");
 }
@@ -211,7 +213,7 @@ fn modes_without_a_network_only_pin() {
     story.turn("create sandbox lonely with --net none", &[state("lonely", NamespaceSource::New)], &[]);
     story.turn("create sandbox bare with --net host", &[state("bare", NamespaceSource::Host)], &[]);
     let debug = state("debug", NamespaceSource::Sandbox(name("lonely")));
-    story.turn("create sandbox debug with --net container:lonely", &[debug.clone()], &[]);
+    story.turn("create sandbox debug with --net container:lonely", from_ref(&debug), &[]);
     story.turn(
         "create sandbox adopted with --pid 4711",
         &[state("adopted", NamespaceSource::Path(path))],
