@@ -63,19 +63,7 @@ impl FromStr for Id {
     }
 }
 
-impl From<Id> for String {
-    fn from(id: Id) -> Self {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for Id {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+text_form!(Id);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,23 @@
 //! Nothing here does IO and nothing knows a foreign wire format; every value that exists is valid,
 //! because the only way to make one from text is a parser that refuses the rest.
 
+/// Stores a type as the text that it prints and parses.
+macro_rules! text_form {
+    ($type:ident) => {
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = crate::Invalid;
+            fn try_from(text: String) -> Result<Self, crate::Invalid> {
+                text.parse()
+            }
+        }
+    };
+}
+
 mod endpoint;
 mod error;
 mod id;

@@ -78,19 +78,7 @@ impl FromStr for Mac {
     }
 }
 
-impl From<Mac> for String {
-    fn from(mac: Mac) -> Self {
-        mac.to_string()
-    }
-}
-
-impl TryFrom<String> for Mac {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+text_form!(Mac);
 
 #[cfg(test)]
 mod tests {

@@ -94,17 +94,7 @@ macro_rules! text_type {
                 f.write_str(&self.0)
             }
         }
-        impl From<$type> for String {
-            fn from(value: $type) -> Self {
-                value.0
-            }
-        }
-        impl TryFrom<String> for $type {
-            type Error = Invalid;
-            fn try_from(text: String) -> Result<Self, Invalid> {
-                text.parse()
-            }
-        }
+        text_form!($type);
     };
 }
 text_type!(Name);
