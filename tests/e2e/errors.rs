@@ -248,7 +248,7 @@ fn what_a_foreign_namespace_has_already_is_left_alone() {
         sh("ip netns add theirs && ip -n theirs link add eth0 type veth peer name eth9");
         sh("ip -n theirs address add 10.1.0.2/24 dev eth0 && ip -n theirs link set eth0 up");
         sh("ip -n theirs link set eth9 up && ip -n theirs route add default via 10.1.0.1");
-        let theirs = || sh("ip -n theirs -o address; ip -n theirs route; ip -n theirs -br link | wc -l");
+        let theirs = || sh("ip -n theirs -4 -o address; ip -n theirs route; ip -n theirs -br link | wc -l");
         let (before, inside) = (Snapshot::take(), theirs());
         let adopt = "sandbox create --netns /run/netns/theirs --net";
         refused(&format!("{adopt} lab x")).says(&["eth0"]).hints("ifname");

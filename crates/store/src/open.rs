@@ -22,9 +22,13 @@ const APPLICATION: i32 = 0x4c4e_4b53;
 const PAGE: u32 = 2048;
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// How long to wait for other processes' transactions, which take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+/// How long to wait for other processes to lay out the tables.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between attempts to lock the database the pause grows by the first of these, up to the second.
+const PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Some 30 s of attempts; other processes' transactions take milliseconds.
+const ATTEMPTS: i32 = 1600;
 
 /// The database at `path` in `dir`, whole and of our format; made, under a lock in `lock_file`, if there is none.
 pub(crate) fn database(dir: &Path, path: &Path, lock_file: &Path) -> Result<Connection, StoreError> {
@@ -70,13 +74,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Waits before another attempt to lock the database, the `attempt`-th; whether to make it, for about 10 s.
+/// Waits before another attempt to lock the database, the `attempt`-th; whether to make it.
 ///
-/// SQLite's own pauses grow to 100 ms, so the last of a crowd would sleep long after its turn has come.
+/// SQLite's own pauses grow to 100 ms, so the last of a crowd would sleep long after its turn has come. That they
+/// grow at all matters on a slow machine, where a crowd that asks too often leaves nothing to the one at work.
 fn wait_for_others(attempt: i32) -> bool {
-    let pause = LONGEST_PAUSE.min(Duration::from_micros(100) * (attempt + 1).unsigned_abs());
-    sleep(pause);
-    LONGEST_PAUSE * attempt.unsigned_abs() < PATIENCE
+    sleep(LONGEST_PAUSE.min(PAUSE * (attempt + 1).unsigned_abs()));
+    attempt < ATTEMPTS
 }
 
 /// Whether the database is empty still; an error if it is neither that nor of our format.
