@@ -85,7 +85,9 @@ fn curl_fetches_a_page_on_every_way() {
         linkspan("sandbox create --net lab peer");
         sh("mkdir /run/page && echo hello > /run/page/index.html");
         Net::pinned("web").sh("cd /run/page && setsid python3 -m http.server 80 >/dev/null 2>&1 &");
-        let fetch = |url| format!("curl -s --retry 30 --retry-delay 1 --retry-connrefused --retry-max-time 30 -m 5 {url}");
+        let fetch = |url| {
+            format!("curl -s --retry 30 --retry-delay 1 --retry-connrefused --retry-max-time 30 -m 5 {url}")
+        };
         assert_eq!(sh(&fetch("http://127.0.0.1:8080/")), "hello\n");
         assert_eq!(sh(&fetch("http://192.0.2.1:8080/")), "hello\n");
         assert_eq!(world.outside.sh(&fetch("http://192.0.2.1:8080/")), "hello\n");
