@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use linkspan_plan::KernelError;
+use nix::errno::Errno;
 
 use crate::error::{Refusal, Result};
 use crate::netlink::{Family, Socket};
@@ -104,7 +105,8 @@ impl Tables {
         Ok(entries.filter(|entry| !entry.is_implied()).map(|entry| self.neighbour(&entry)).collect())
     }
 
-    /// The forwarding database of a bridge: behind which port each MAC is. Multicast groups are left out.
+    /// The forwarding database of a bridge: behind which port each MAC is. Multicast groups are left out. One that
+    /// went away has none.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
@@ -112,8 +114,11 @@ impl Tables {
         let Some(index) = self.links.iter().find(|link| link.name == bridge).map(|link| link.index) else {
             return Ok(Vec::new());
         };
-        let asked = self.socket.dump(|| neighbour::dump_fdb(index));
-        let answers = asked.map_err(|error| Refusal::from(error).of(format!("read the FDB of {bridge}")))?;
+        let answers = match self.socket.dump(|| neighbour::dump_fdb(index)) {
+            Err(error) if error.errno == Errno::ENODEV => return Ok(Vec::new()),
+            Err(error) => return Err(Refusal::from(error).of(format!("read the FDB of {bridge}"))),
+            Ok(answers) => answers,
+        };
         let entries = answers.iter().filter_map(|answer| Neighbour::parse(&answer.body));
         let unicast = |entry: &Neighbour| entry.mac.is_some_and(|mac| mac.bytes()[0] & 1 == 0);
         Ok(entries.filter(unicast).map(|entry| self.neighbour(&entry)).collect())
@@ -141,5 +146,19 @@ impl Tables {
             device: route.index.map(|index| self.name(index)).unwrap_or_default(),
         };
         Ok(answers.iter().filter_map(|answer| route::Route::parse(&answer.body)).map(entry).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tables;
+
+    #[test]
+    fn a_bridge_that_went_away_has_no_fdb() {
+        let mut tables = Tables::open().unwrap();
+        let mut gone = tables.links[0].clone();
+        (gone.index, gone.name) = (0x7fff_fff0, "gone".to_owned());
+        tables.links.push(gone);
+        assert_eq!(tables.fdb("gone"), Ok(Vec::new()));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use linkspan_model::{IfName, Mac, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Peer, Port, Route, Scope, State};
+use nix::errno::Errno;
 
 use super::{Host, Sandbox, find_links, foreign};
 use crate::error::{Refusal, Result};
@@ -64,7 +65,7 @@ impl Host {
         state: &mut State,
     ) -> Result<()> {
         for (name, link) in devices.iter().filter(|(name, _)| scope.bridges.contains(name)) {
-            let addresses = addresses(&mut self.route, link.index)?;
+            let Some(addresses) = addresses(&mut self.route, link.index)? else { continue };
             let bridge = Bridge { mac: mac(link), mtu: link.mtu, addresses };
             state.bridges.insert(name.clone(), bridge);
         }
@@ -145,17 +146,22 @@ impl Host {
         let found = find_links(&mut sandbox.route, vec![link::get(ifname)])?.into_iter().flatten().next();
         let ours = |link: &Link| host.peer == Some(link.index) && link.peer == Some(host.index);
         let Some(link) = found.filter(ours) else { return Ok(None) };
-        let addresses = addresses(&mut sandbox.route, link.index)?;
+        let Some(addresses) = addresses(&mut sandbox.route, link.index)? else { return Ok(None) };
         let (namespace, ifname) = (namespace.clone(), ifname.clone());
         Ok(Some(Peer { namespace, ifname, mac: mac(&link), addresses, announce: false }))
     }
 }
 
-/// The addresses of one device, without the link-local ones of IPv6.
-fn addresses(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpNet>> {
-    let answers = socket.dump(|| address::dump(index))?;
+/// The addresses of one device, without the link-local ones of IPv6; none if it is not there, or went away since
+/// its index was asked for.
+fn addresses(socket: &mut Socket, index: u32) -> Result<Option<BTreeSet<IpNet>>> {
+    let answers = match socket.dump(|| address::dump(index)) {
+        Err(error) if error.errno == Errno::ENODEV => return Ok(None),
+        answers => answers?,
+    };
     let found = answers.iter().filter_map(|answer| Address::parse(&answer.body));
-    Ok(found.filter(|address| address.index == index && !address.is_link_local()).map(|a| a.net).collect())
+    let kept = found.filter(|address| address.index == index && !address.is_link_local());
+    Ok(Some(kept.map(|address| address.net).collect()))
 }
 
 fn mac(link: &Link) -> Mac {
@@ -164,4 +170,17 @@ fn mac(link: &Link) -> Mac {
 
 fn device_name(name: &str) -> Result<IfName> {
     name.parse().map_err(|_| Refusal::new(Failure::Other, format!("the kernel names a device '{name}'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::addresses;
+    use crate::netlink::{Family, Socket};
+
+    #[test]
+    fn a_device_that_went_away_between_two_looks_is_absent() {
+        let mut socket = Socket::open(Family::Route).unwrap();
+        assert_eq!(addresses(&mut socket, 0x7fff_fff0), Ok(None));
+        assert!(addresses(&mut socket, 1).unwrap().is_some());
+    }
 }
