@@ -36,6 +36,6 @@ pub use id::Id;
 pub use mac::Mac;
 pub use name::{IfName, Name};
 pub use network::{Driver, IpamRequest, Network, Pool, PoolRequest};
-pub use options::{BridgeOptions, OptionMap};
+pub use options::{BridgeOptions, OptionMap, Uplink};
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
 pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};

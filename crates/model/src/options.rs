@@ -1,11 +1,13 @@
 //! Driver options: Docker's keys and ours, read into a typed value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IfName, Invalid, nearest};
+use crate::{IfName, Invalid, Name, nearest};
 
 /// Options as the user gave them, key to value.
 pub type OptionMap = BTreeMap<String, String>;
@@ -16,7 +18,11 @@ const ICC: &str = "com.docker.network.bridge.enable_icc";
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 const MTU: &str = "com.docker.network.driver.mtu";
 const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
-const KNOWN: [&str; 6] = [BRIDGE_NAME, MASQUERADE, ICC, HOST_BINDING, MTU, IFACE_PREFIX];
+const UPLINK: &str = "linkspan.uplink";
+const CONFIRM: &str = "linkspan.uplink.confirm";
+const STP: &str = "linkspan.stp";
+const KNOWN: [&str; 9] =
+    [BRIDGE_NAME, MASQUERADE, ICC, HOST_BINDING, MTU, IFACE_PREFIX, UPLINK, CONFIRM, STP];
 
 /// Least MTU that IPv4 needs (RFC 791) and most that a veth takes (linux/if_ether.h ETH_MAX_MTU).
 const MTU_LIMITS: std::ops::RangeInclusive<u32> = 68..=65535;
@@ -36,7 +42,56 @@ pub struct BridgeOptions {
     pub mtu: u32,
     /// What the interface inside a sandbox is called, before its number.
     pub iface_prefix: String,
+    /// What the bridge is plugged into beside its sandboxes.
+    #[serde(default)]
+    pub uplink: Option<Uplink>,
+    /// Within how many seconds somebody must confirm that the host is still reached through the uplink; else it is
+    /// put back. None: no confirmation is asked for.
+    #[serde(default)]
+    pub confirm: Option<u32>,
+    /// Whether the bridge speaks the spanning tree protocol (IEEE 802.1D).
+    #[serde(default)]
+    pub stp: bool,
 }
+
+/// What a bridge may be plugged into: `IFACE`, `network:NAME` or `ovs:BRIDGE`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Uplink {
+    /// A network card of the host, whose addresses, routes and MAC move to the bridge.
+    Device(IfName),
+    /// The bridge of another network, by a veth pair.
+    Network(Name),
+    /// A bridge of Open vSwitch, by a veth pair.
+    Ovs(String),
+}
+
+impl fmt::Display for Uplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(name) => write!(f, "{name}"),
+            Self::Network(name) => write!(f, "network:{name}"),
+            Self::Ovs(bridge) => write!(f, "ovs:{bridge}"),
+        }
+    }
+}
+
+impl FromStr for Uplink {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.split_once(':') {
+            None => Ok(Self::Device(text.parse()?)),
+            Some(("network", name)) => Ok(Self::Network(name.parse()?)),
+            // A name of Open vSwitch is no device name: bridges of its userspace datapath may be longer.
+            Some(("ovs", bridge)) if !bridge.is_empty() => Ok(Self::Ovs(bridge.to_owned())),
+            Some(_) => Err(Invalid::new(format!("'{text}' is no uplink"))
+                .hint("write IFACE, network:NAME or ovs:BRIDGE")),
+        }
+    }
+}
+
+text_form!(Uplink);
 
 impl Default for BridgeOptions {
     fn default() -> Self {
@@ -47,6 +102,9 @@ impl Default for BridgeOptions {
             host_binding: Ipv4Addr::UNSPECIFIED,
             mtu: 1500,
             iface_prefix: "eth".to_owned(),
+            uplink: None,
+            confirm: None,
+            stp: false,
         }
     }
 }
@@ -68,8 +126,16 @@ impl BridgeOptions {
                 }
                 MTU => parsed.mtu = mtu(key, value)?,
                 IFACE_PREFIX => parsed.iface_prefix = iface_prefix(key, value)?,
+                UPLINK => parsed.uplink = Some(value.parse().map_err(|e| in_option(key, &e))?),
+                CONFIRM => parsed.confirm = Some(seconds(key, value)?),
+                STP => parsed.stp = boolean(key, value)?,
                 _ => return Err(unknown(key)),
             }
+        }
+        if parsed.confirm.is_some() && !matches!(parsed.uplink, Some(Uplink::Device(_))) {
+            return Err(Invalid::new(format!("option {CONFIRM} has nothing to confirm"))
+                .because("only a network card that moves to the bridge can cut the host off")
+                .hint(format!("add -o {UPLINK}=IFACE, or leave it out")));
         }
         Ok(parsed)
     }
@@ -86,6 +152,17 @@ fn boolean(key: &str, value: &str) -> Result<bool, Invalid> {
 fn mtu(key: &str, value: &str) -> Result<u32, Invalid> {
     let wanted = format!("a number from {} to {}", MTU_LIMITS.start(), MTU_LIMITS.end());
     value.parse().ok().filter(|mtu| MTU_LIMITS.contains(mtu)).ok_or_else(|| refused(key, value, &wanted))
+}
+
+/// A time such as `30s`, `2m` or `30`, in seconds; at most an hour.
+fn seconds(key: &str, value: &str) -> Result<u32, Invalid> {
+    let (digits, unit) = match value.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (value.strip_suffix('s').unwrap_or(value), 1),
+    };
+    let seconds = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    let allowed = seconds.filter(|seconds| (1..=3600).contains(seconds));
+    allowed.ok_or_else(|| refused(key, value, "a time from 1s to 60m"))
 }
 
 fn iface_prefix(key: &str, value: &str) -> Result<String, Invalid> {
@@ -139,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn reads_uplinks() {
+        for text in ["bond0", "network:core", "ovs:br-int"] {
+            assert_eq!(parse(&[(UPLINK, text)]).unwrap().uplink.unwrap().to_string(), text);
+        }
+        for (text, seconds) in [("30s", 30), ("2m", 120), ("5", 5)] {
+            assert_eq!(parse(&[(UPLINK, "eth1"), (CONFIRM, text)]).unwrap().confirm, Some(seconds));
+        }
+        assert!(parse(&[(CONFIRM, "30s")]).is_err());
+        assert!(parse(&[(UPLINK, "network:core"), (CONFIRM, "30s")]).is_err());
+    }
+
+    #[test]
     fn refuses_by_name() {
         let unknown = parse(&[("com.docker.network.bridge.enable_ic", "true")]).unwrap_err();
         assert!(unknown.hint.unwrap().contains(ICC));
@@ -149,6 +238,10 @@ mod tests {
             (HOST_BINDING, "::1"),
             (BRIDGE_NAME, "sixteen-letters!"),
             (IFACE_PREFIX, "e0"),
+            (UPLINK, "vde:x"),
+            (UPLINK, "network:"),
+            (CONFIRM, "2h"),
+            (STP, "maybe"),
         ] {
             assert!(parse(&[(key, value)]).is_err(), "{key}={value}");
         }
