@@ -224,3 +224,14 @@ fn networks_and_sandboxes_are_found_by_the_beginning_of_their_identity() {
         assert!(linkspan("network ls").lines().any(|line| line.starts_with(&id[..12])));
     });
 }
+
+#[test]
+fn a_sandbox_shows_its_labels() {
+    run(here!(), || {
+        linkspan("sandbox create --net none --label tier=web --label owner web");
+        let labels = &json("sandbox inspect web")[0]["Labels"];
+        assert_eq!((&labels["tier"], &labels["owner"]), (&"web".into(), &"".into()));
+        let listed = linkspan("sandbox ls");
+        assert!(listed.lines().any(|line| line.ends_with("owner=,tier=web")), "{listed}");
+    });
+}

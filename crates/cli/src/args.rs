@@ -274,7 +274,7 @@ pub enum SandboxCommand {
   linkspan sandbox create --net lab --net backend,gw-priority=10 -P --expose 80 web
   linkspan sandbox create --net container:web debug
   linkspan sandbox create --pid 4711 --net lab adopted")]
-    Create(Deferred<SandboxCreate>),
+    Create(Box<Deferred<SandboxCreate>>),
     /// List sandboxes.
     #[command(
         alias = "list",
@@ -368,6 +368,9 @@ pub struct SandboxFlags {
     /// A further name in its hosts file; the address may be `host-gateway`.
     #[arg(long, value_name = "NAME:IP", value_parser = parse::<HostAlias>)]
     pub add_host: Vec<HostAlias>,
+    /// A label, for people and their tools.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// Take the namespace of a process instead of making one.
     #[arg(long, value_name = "PID", conflicts_with = "netns")]
     pub pid: Option<u32>,

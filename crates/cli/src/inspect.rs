@@ -112,6 +112,7 @@ pub struct SandboxJson {
     created: String,
     hostname: String,
     sandbox_key: String,
+    labels: BTreeMap<String, String>,
     network_settings: NetworkSettings,
 }
 
@@ -170,6 +171,7 @@ pub fn sandbox(view: &SandboxView) -> SandboxJson {
         created: time(sandbox.created),
         hostname: sandbox.hostname.clone(),
         sandbox_key: sandbox.pin().display().to_string(),
+        labels: sandbox.labels.clone(),
         network_settings: NetworkSettings { ports: ports(view), networks: networks.collect() },
     }
 }

@@ -1,6 +1,6 @@
 //! Sandboxes come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -43,6 +43,8 @@ pub struct SandboxRequest {
     pub namespace: Option<PathBuf>,
     /// Whether it lives only as long as the process that makes it.
     pub ephemeral: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl SandboxRequest {
@@ -60,6 +62,7 @@ impl SandboxRequest {
             add_hosts: Vec::new(),
             namespace: None,
             ephemeral: false,
+            labels: BTreeMap::new(),
         }
     }
 
@@ -276,6 +279,7 @@ fn draft(request: &SandboxRequest, namespace: NamespaceSource) -> Result<Sandbox
         add_hosts: request.add_hosts.clone(),
         links: request.links.clone(),
         ephemeral: request.ephemeral,
+        labels: request.labels.clone(),
         name,
     })
 }

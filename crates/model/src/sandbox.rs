@@ -1,5 +1,6 @@
 //! Sandboxes, and how the command line says what they attach to.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -201,6 +202,9 @@ pub struct Sandbox {
     pub links: Vec<LinkSpec>,
     /// Whether it lives only as long as the `run` that made it.
     pub ephemeral: bool,
+    /// Labels, for people and their tools.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Sandbox {

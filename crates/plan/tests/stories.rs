@@ -51,6 +51,7 @@ fn sandbox(title: &str, namespace: NamespaceSource) -> Sandbox {
         add_hosts: Vec::new(),
         links: Vec::new(),
         ephemeral: false,
+        labels: BTreeMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! as a command does.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -161,6 +162,7 @@ fn sandbox(number: u32) -> Sandbox {
         add_hosts: Vec::new(),
         links: Vec::new(),
         ephemeral: false,
+        labels: BTreeMap::new(),
     }
 }
 

@@ -32,8 +32,8 @@ pub fn run(args: Args) -> Outcome {
             }
         },
         Command::Sandbox(Deferred(command)) => match command {
-            SandboxCommand::Create(Deferred(request)) => {
-                sandbox::create(engine_to_change(global)?, request, global.format)
+            SandboxCommand::Create(request) => {
+                sandbox::create(engine_to_change(global)?, request.0, global.format)
             }
             SandboxCommand::Ls => sandbox::list(engine(global)?, global.format),
             SandboxCommand::Inspect { names } => sandbox::inspect(engine(global)?, &names),

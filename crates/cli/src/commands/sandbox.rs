@@ -7,7 +7,7 @@ use linkspan_engine::{Engine, SandboxRequest, SandboxView};
 use linkspan_kernel::Host;
 use linkspan_model::{Name, NamespaceSource};
 
-use crate::args::{Format, SandboxCreate, SandboxFlags};
+use crate::args::{Format, SandboxCreate, SandboxFlags, map};
 use crate::commands::network::each;
 use crate::{Outcome, inspect, output};
 
@@ -25,6 +25,7 @@ pub fn request(flags: SandboxFlags, name: Name) -> SandboxRequest {
         dns: flags.dns,
         add_hosts: flags.add_host,
         ephemeral: false,
+        labels: map(flags.label),
     }
 }
 
@@ -45,7 +46,7 @@ pub fn list(mut engine: Engine<Host>, format: Format) -> Outcome {
         output::json(&sandboxes.iter().map(inspect::sandbox).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let headings = ["NAME", "NETWORKS", "ADDRESSES", "PORTS", "CREATED"];
+    let headings = ["NAME", "NETWORKS", "ADDRESSES", "PORTS", "CREATED", "LABELS"];
     output::table(&headings, sandboxes.iter().map(row).collect());
     Ok(ExitCode::SUCCESS)
 }
@@ -64,6 +65,7 @@ fn row(view: &SandboxView) -> Vec<String> {
         joined(leases.map(|lease| lease.address.to_string())),
         inspect::published(view).map(ToString::to_string).collect::<Vec<_>>().join(", "),
         inspect::time(view.sandbox.created),
+        joined(view.sandbox.labels.iter().map(|(key, value)| format!("{key}={value}"))),
     ]
 }
 

@@ -63,6 +63,7 @@ pub fn sandbox(byte: u8, called: &str, namespace: NamespaceSource) -> Sandbox {
         add_hosts: vec!["db:10.0.0.7".parse().unwrap()],
         links: vec!["web:w".parse().unwrap()],
         ephemeral: true,
+        labels: [("tier".to_owned(), "web".to_owned())].into(),
     }
 }
 
