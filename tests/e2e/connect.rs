@@ -120,6 +120,23 @@ fn an_endpoint_is_as_it_was_asked_for() {
 }
 
 #[test]
+fn address_and_mac_are_asked_for_as_with_docker() {
+    run(here!(), || {
+        let world = World::new();
+        world.network("--subnet 10.7.0.0/24 --subnet fd00:7::/64 --ipv6 lab").sandbox("first", "--net lab");
+        let flags = "--ip 10.7.0.77 --ip6 fd00:7::77 --mac-address 02:00:00:00:00:77";
+        let shown = linkspan(&format!("run --net lab,ifname=lan0 {flags} -- ip -o addr show lan0"));
+        assert!(shown.contains("10.7.0.77/24") && shown.contains("fd00:7::77/64"), "{shown}");
+        let web = world.sandbox("web", &format!("--net lab {flags}"));
+        assert!(web.sh("ip link show eth0").contains("02:00:00:00:00:77"));
+        Net::pinned("first").reaches("10.7.0.77:80");
+        // On the default network too.
+        linkspan("sandbox create --ip 172.17.9.9 plain");
+        assert!(inside("plain", "ip -br address show eth0").contains("172.17.9.9/16"));
+    });
+}
+
+#[test]
 fn a_sandbox_without_network_gets_one() {
     run(here!(), || {
         let world = World::new();

@@ -270,7 +270,7 @@ pub enum SandboxCommand {
     /// Create a sandbox: a network namespace with its attachments, seen by `ip netns`.
     #[command(after_help = "Examples:
   linkspan sandbox create web
-  linkspan sandbox create --net lab,ip=10.7.0.9 -p 127.0.0.1:8080:80 web
+  linkspan sandbox create --net lab --ip 10.7.0.9 -p 127.0.0.1:8080:80 web
   linkspan sandbox create --net lab --net backend,gw-priority=10 -P --expose 80 web
   linkspan sandbox create --net container:web debug
   linkspan sandbox create --pid 4711 --net lab adopted")]
@@ -347,6 +347,15 @@ pub struct SandboxFlags {
     /// container:NAME. By default the network `bridge`.
     #[arg(long = "net", alias = "network", value_name = "SPEC", value_parser = parse::<NetSpec>)]
     pub net: Vec<NetSpec>,
+    /// The IPv4 address wanted, on the one network; with several, each has its own in --net.
+    #[arg(long, value_name = "IP", value_parser = address_v4)]
+    pub ip: Option<Ipv4Addr>,
+    /// The IPv6 address wanted.
+    #[arg(long, value_name = "IP", value_parser = address_v6)]
+    pub ip6: Option<Ipv6Addr>,
+    /// The MAC wanted; by default it follows the address.
+    #[arg(long, value_name = "MAC", value_parser = parse::<Mac>)]
+    pub mac_address: Option<Mac>,
     /// Publish ports: [HOSTIP:][HOSTPORT[-END]:]PORT[-END][/tcp|udp|sctp].
     #[arg(short, long, value_name = "PUBLISH", value_parser = parse::<PublishSpec>)]
     pub publish: Vec<PublishSpec>,

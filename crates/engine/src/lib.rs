@@ -25,7 +25,7 @@ use linkspan_store::Store;
 
 pub use error::{Error, Kind};
 pub use names::Files;
-pub use networks::NetworkRequest;
+pub use networks::{DEFAULT, NetworkRequest};
 pub use recover::Repair;
 pub use sandboxes::SandboxRequest;
 pub use view::{NetworkView, SandboxView};

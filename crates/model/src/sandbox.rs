@@ -143,13 +143,19 @@ impl FromStr for NetSpec {
             return Ok(Self::Container(name.parse()?));
         }
         let mut attach = NetAttach::to("");
+        let mut given = Vec::new();
         for (index, field) in text.split(',').enumerate() {
-            match field.split_once('=') {
-                Some((key, value)) => set_field(&mut attach, key, value)
-                    .map_err(|e| Invalid { what: format!("network '{text}': {}", e.what), ..e })?,
-                None if index == 0 => attach.network = field.to_owned(),
+            let (key, value) = match field.split_once('=') {
+                Some(pair) => pair,
+                None if index == 0 => ("name", field),
                 None => return Err(Invalid::new(format!("network '{text}': '{field}' has no value"))),
+            };
+            if given.contains(&key) && key != "alias" {
+                return Err(Invalid::new(format!("network '{text}': {key} is given twice")));
             }
+            given.push(key);
+            set_field(&mut attach, key, value)
+                .map_err(|e| Invalid { what: format!("network '{text}': {}", e.what), ..e })?;
         }
         if attach.network.is_empty() {
             return Err(
@@ -243,6 +249,9 @@ mod tests {
             ["", ",ip=1.2.3.4", "n,ip=x", "n,foo=1", "n,junk", "container:", "n,ifname=sixteen-letters!"]
         {
             assert!(bad.parse::<NetSpec>().is_err(), "{bad}");
+        }
+        for twice in ["n,ip=10.0.0.2,ip=10.0.0.2", "n,ifname=a,ifname=b", "n,name=m"] {
+            assert!(twice.parse::<NetSpec>().is_err(), "{twice}");
         }
         assert_eq!("n,alais=x".parse::<NetSpec>().unwrap_err().hint.unwrap(), "did you mean alias?");
     }

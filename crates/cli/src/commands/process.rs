@@ -36,7 +36,7 @@ pub fn run(mut engine: Engine<Host>, args: RunArgs) -> Outcome {
     };
     // As long as this process lives, so does the sandbox; `repair` removes one whose process is gone.
     let _alive = engine.hold_run(&name)?;
-    let mut wanted = request(args.flags, name);
+    let mut wanted = request(args.flags, name)?;
     wanted.ephemeral = true;
     let view = engine.create_sandbox(&wanted)?;
     let entry = entry(&engine, &view.sandbox);

@@ -3,20 +3,21 @@
 use std::process::ExitCode;
 
 use anstream::println;
-use linkspan_engine::{Engine, SandboxRequest, SandboxView};
+use linkspan_engine::{DEFAULT, Engine, SandboxRequest, SandboxView};
 use linkspan_kernel::Host;
-use linkspan_model::{Name, NamespaceSource};
+use linkspan_model::{Name, NamespaceSource, NetAttach, NetSpec};
 
 use crate::args::{Format, SandboxCreate, SandboxFlags, map};
 use crate::commands::network::each;
+use crate::output::Problem;
 use crate::{Outcome, inspect, output};
 
 /// What the flags ask for.
-pub fn request(flags: SandboxFlags, name: Name) -> SandboxRequest {
-    SandboxRequest {
+pub fn request(flags: SandboxFlags, name: Name) -> Result<SandboxRequest, Problem> {
+    Ok(SandboxRequest {
         namespace: flags.namespace(),
         name,
-        nets: flags.net,
+        nets: nets(&flags)?,
         publish: flags.publish,
         publish_all: flags.publish_all,
         expose: flags.expose,
@@ -26,12 +27,42 @@ pub fn request(flags: SandboxFlags, name: Name) -> SandboxRequest {
         add_hosts: flags.add_host,
         ephemeral: false,
         labels: map(flags.label),
+    })
+}
+
+/// What it is to be attached to, with --ip, --ip6 and --mac-address said of the only network.
+fn nets(flags: &SandboxFlags) -> Result<Vec<NetSpec>, Problem> {
+    let SandboxFlags { net, ip, ip6, mac_address: mac, .. } = flags;
+    let wanted = [("--ip", ip.is_some()), ("--ip6", ip6.is_some()), ("--mac-address", mac.is_some())];
+    let Some((flag, _)) = wanted.into_iter().find(|(_, given)| *given) else { return Ok(net.clone()) };
+    let mut attach = match net.as_slice() {
+        [] => NetAttach::to(DEFAULT),
+        [NetSpec::Attach(attach)] => attach.clone(),
+        [_] => {
+            let reason = "a sandbox in the host's network, in another sandbox's or in none gets no address";
+            return Err(Problem::new(format!("{flag} needs a network")).because(reason));
+        }
+        _ => {
+            let problem = Problem::new(format!("{flag} does not say which network it is about"));
+            return Err(problem.hint("say it with each network: --net NETWORK,ip=A,ip6=A,mac=M"));
+        }
+    };
+    let said = [attach.ip.is_some(), attach.ip6.is_some(), attach.mac.is_some()];
+    let mut both = wanted.into_iter().zip(said);
+    if let Some(((flag, _), _)) = both.find(|((_, given), said)| *given && *said) {
+        return Err(
+            Problem::new(format!("{flag} says again what --net says")).hint("leave it out of one of the two")
+        );
     }
+    attach.ip = attach.ip.or(*ip);
+    attach.ip6 = attach.ip6.or(*ip6);
+    attach.mac = attach.mac.or(*mac);
+    Ok(vec![NetSpec::Attach(attach)])
 }
 
 /// Creates a sandbox and prints its name.
 pub fn create(mut engine: Engine<Host>, args: SandboxCreate, format: Format) -> Outcome {
-    let view = engine.create_sandbox(&request(args.flags, args.name))?;
+    let view = engine.create_sandbox(&request(args.flags, args.name)?)?;
     match format {
         Format::Table => println!("{}", view.sandbox.name),
         Format::Json => output::json(&inspect::sandbox(&engine.sandbox(view.sandbox.name.as_str())?))?,
