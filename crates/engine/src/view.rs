@@ -1,7 +1,7 @@
 //! What there is, for those who show it.
 
-use linkspan_model::{Endpoint, Family, Network, Sandbox};
-use linkspan_plan::{Kernel, LinkFacts, desired};
+use linkspan_model::{Endpoint, Network, Sandbox};
+use linkspan_plan::{Kernel, LinkFacts};
 
 use crate::converge::attached;
 use crate::networks::predefined;
@@ -25,13 +25,6 @@ pub struct SandboxView {
     pub attached: Vec<(Endpoint, Network)>,
     /// The interface numbers of each endpoint, in the same order; none for one that is not there.
     pub links: Vec<Option<LinkFacts>>,
-}
-
-impl SandboxView {
-    /// The endpoint with the default route of `family`.
-    pub fn default_endpoint(&self, family: Family) -> Option<&Endpoint> {
-        desired::default_route(&self.attached, family).map(|(endpoint, _)| endpoint)
-    }
 }
 
 impl<K: Kernel> Engine<K> {

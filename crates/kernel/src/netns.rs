@@ -34,11 +34,6 @@ pub fn pin_path(name: &Name) -> PathBuf {
     Path::new(PINS).join(name.as_str())
 }
 
-/// Whether a network namespace is pinned under `name`.
-pub fn is_alive(name: &Name) -> bool {
-    Namespace::open(&pin_path(name)).is_ok()
-}
-
 /// A network namespace, kept alive by an open file.
 #[derive(Debug)]
 pub struct Namespace {
