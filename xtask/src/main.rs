@@ -18,8 +18,10 @@ use std::process::ExitCode;
 use failure::Failure;
 
 const USAGE: &str = "\
-usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR] [-- COMMAND...]
-           Run COMMAND, or the built tests, under Debian's stock kernel in a virtual machine.
+usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR] [--append KERNEL-ARGUMENTS]
+                      [--only WORD,...] [--if-possible] [-- COMMAND...]
+           Run COMMAND, or the built tests (--only those with a WORD in their names), under Debian's stock
+           kernel in a virtual machine. With --if-possible it is no error that there can be none.
        cargo xtask bench [--check] [--count N] [--growth N] [--only create|growth|ports]
            Measure creating, removing, growth and port ranges against their floors; --check fails if a goal
            is missed.

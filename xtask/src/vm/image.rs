@@ -44,11 +44,18 @@ fn cache() -> PathBuf {
 
 /// Takes the package that Debian's `linux-image-amd64` stands for. What is half-done lies under another name.
 fn fetch(cache: &Path, unpacked: &Path) -> Result<()> {
-    let hint = "as root: apt-get update; needs Debian's package lists, on amd64";
-    let depends =
-        output("apt-cache", &["depends", "linux-image-amd64"]).map_err(|failure| failure.hint(hint))?;
+    download(cache, unpacked)
+        .or_else(|_| {
+            output("apt-get", &["update", "-q"])?;
+            download(cache, unpacked)
+        })
+        .map_err(|failure| failure.hint("as root: apt-get update; needs Debian's package lists, on amd64"))
+}
+
+fn download(cache: &Path, unpacked: &Path) -> Result<()> {
+    let depends = output("apt-cache", &["depends", "linux-image-amd64"])?;
     let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
-    let package = package.ok_or_else(|| Failure::new("apt knows no linux-image-amd64").hint(hint))?;
+    let package = package.ok_or_else(|| Failure::new("apt knows no linux-image-amd64"))?;
     eprintln!("fetching {package} into {}", cache.display());
     let half = cache.join(format!("half-{}", std::process::id()));
     fs::create_dir_all(&half).doing(format!("cannot make {}", half.display()))?;
@@ -59,7 +66,7 @@ fn fetch(cache: &Path, unpacked: &Path) -> Result<()> {
         .and_then(|_| fs::rename(half.join("root"), unpacked).doing("cannot keep the kernel"));
     let _ = fs::remove_dir_all(&half);
     // Another process may have been faster.
-    if unpacked.exists() { Ok(()) } else { done.map_err(|failure| failure.hint(hint)) }
+    if unpacked.exists() { Ok(()) } else { done }
 }
 
 /// The first file system: a shell, the modules to reach the host's file system, and `init`.

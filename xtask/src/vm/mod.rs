@@ -28,21 +28,33 @@ const NOT_PASSED_ON: &[&str] = &["PWD", "OLDPWD", "_", "SHLVL"];
 
 /// Runs the command given, or the built tests.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
-    let flags = Flags::parse(arguments, &["memory", "cpus", "timeout", "share"], &[])?;
-    run::need(TOOLS)?;
-    let command = if flags.command.is_empty() { tests()? } else { shell_line(&flags.command) };
+    let valued = ["memory", "cpus", "timeout", "share", "append", "only"];
+    let flags = Flags::parse(arguments, &valued, &["if-possible"])?;
+    let kernel = match run::need(TOOLS).and_then(|()| image::kernel()) {
+        Err(failure) if flags.has("if-possible") => {
+            println!("skipped: no virtual machine: {}", failure.to_string().replace('\n', "; "));
+            return Ok(ExitCode::SUCCESS);
+        }
+        found => found?,
+    };
+    let words: Vec<&str> =
+        flags.text("only").unwrap_or_default().split(',').filter(|w| !w.is_empty()).collect();
+    let command = if flags.command.is_empty() { tests(&words)? } else { shell_line(&flags.command) };
+    boot(&kernel, &command, &flags)
+}
+
+fn boot(kernel: &image::Kernel, command: &str, flags: &Flags) -> Result<ExitCode> {
     let share = match flags.text("share") {
         None => String::new(),
         Some(directory) => {
             fs::canonicalize(directory).doing(format!("no {directory}"))?.to_string_lossy().into_owned()
         }
     };
-    let kernel = image::kernel()?;
     let scratch = Scratch::new(&env::temp_dir(), "linkspan-vm")?;
     let first_files = scratch.path().join("initrd");
-    fs::write(&first_files, image::first_files(&kernel, &share)?).doing("cannot write the initrd")?;
+    fs::write(&first_files, image::first_files(kernel, &share)?).doing("cannot write the initrd")?;
     let exchange = scratch.path().join("exchange");
-    write_exchange(&exchange, &command)?;
+    write_exchange(&exchange, command)?;
 
     eprintln!("booting {}", kernel.release);
     let mut machine = Command::new("timeout");
@@ -60,7 +72,9 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     machine.args(["-smp", &flags.number("cpus", 2_u32)?.to_string()]);
     machine.args(["-m", &flags.number("memory", 2048_u32)?.to_string()]);
     machine.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&first_files);
-    machine.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=1 random.trust_cpu=on"]);
+    let more = flags.text("append").unwrap_or_default();
+    machine.arg("-append");
+    machine.arg(format!("console=ttyS0 panic=-1 quiet loglevel=1 random.trust_cpu=on {more}"));
     let console = scratch.path().join("console");
     machine.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
     machine.args(["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"]);
@@ -117,17 +131,34 @@ fn write_exchange(exchange: &Path, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// A script that runs every test binary, each in its package's directory, and fails if one does.
-fn tests() -> Result<String> {
+/// A script that runs the tests with one of `words` in their names, or all, each binary in its package's directory,
+/// and fails if one does.
+fn tests(words: &[&str]) -> Result<String> {
     let mut script = String::from("status=0\n");
+    let filters = words.iter().map(|word| format!(" {}", quoted(word))).collect::<String>();
+    let mut found = words.is_empty();
     for binary in run::test_binaries()? {
+        if !words.is_empty() && !has_tests(&binary.executable, words)? {
+            continue;
+        }
+        found = true;
         let (directory, executable) =
             (binary.directory.to_string_lossy(), binary.executable.to_string_lossy());
         let (directory, executable) = (quoted(&directory), quoted(&executable));
-        let _ = writeln!(script, "echo; echo --- {executable}\n(cd {directory} && {executable}) || status=1");
+        let run = format!("(cd {directory} && {executable}{filters}) || status=1");
+        let _ = writeln!(script, "echo; echo --- {executable}\n{run}");
+    }
+    if !found {
+        return Err(Failure::new(format!("no test has one of these in its name: {}", words.join(", "))));
     }
     script.push_str("exit $status\n");
     Ok(script)
+}
+
+/// Whether a test binary has a test with one of `words` in its name.
+fn has_tests(executable: &Path, words: &[&str]) -> Result<bool> {
+    let arguments: Vec<&str> = words.iter().copied().chain(["--list", "--format", "terse"]).collect();
+    Ok(!run::output(&executable.to_string_lossy(), &arguments)?.trim().is_empty())
 }
 
 fn shell_line(words: &[String]) -> String {
