@@ -105,7 +105,7 @@ fn port_name(number: u8) -> IfName {
 fn create_bridge(name: &IfName) -> Step {
     let mac = "02:42:0a:00:00:01".parse().unwrap();
     let addresses = ["10.0.0.1/24".parse().unwrap()].into();
-    Step::CreateBridge(name.clone(), Bridge { mac, mtu: 1500, addresses })
+    Step::CreateBridge(name.clone(), Bridge { mac, mtu: 1500, addresses, switch: false, stp: false })
 }
 
 fn create_namespace(number: u8) -> Step {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
 use linkspan_plan::{
-    Elements, Failure, HostPrefix, Kernel, KernelError, LinkFacts, Namespace, Port, PortHolder, Route, Scope,
-    State, Step,
+    Elements, Failure, HostPrefix, Kernel, KernelError, LinkFacts, Namespace, Patch, PatchEnd, Port,
+    PortHolder, Route, Scope, State, Step,
 };
 
 use crate::error::{Refusal, Result};
@@ -56,7 +56,7 @@ pub struct Listener {
 impl Kernel for Fake {
     fn observe(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
         self.alive()?;
-        for name in scope.bridges.iter().chain(scope.ports.keys()) {
+        for name in scope.bridges.iter().chain(scope.ports.keys()).chain(scope.patches.keys()) {
             self.free(name).map_err(|refusal| refusal.of(format!("look at {name}")))?;
         }
         let state = &self.state;
@@ -68,6 +68,7 @@ impl Kernel for Fake {
                 .map(|(name, origin)| (name, seen(&origin)))
                 .collect(),
             ports: self.seen_ports(scope),
+            patches: select(&state.patches, |name| scope.patches.contains_key(name)),
             routes: state
                 .routes
                 .iter()
@@ -144,7 +145,11 @@ impl Kernel for Fake {
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
         self.alive()?;
         let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
-        Ok(ports.map(|(name, _)| name.clone()).collect())
+        let below = self.state.patches.iter().filter(|(_, patch)| patch.bridge == *bridge);
+        let is_above = |patch: &&Patch| patch.to == PatchEnd::Bridge(bridge.clone());
+        let above = self.state.patches.values().filter(is_above).map(|patch| &patch.peer);
+        let names = ports.map(|(name, _)| name).chain(below.map(|(name, _)| name)).chain(above);
+        Ok(names.cloned().collect())
     }
 }
 
@@ -217,6 +222,7 @@ impl Fake {
                 vacant(!state.namespaces.contains_key(name), name)
             }
             Step::CreatePort(name, port) => self.allow_port(name, port),
+            Step::CreatePatch(name, patch) => self.allow_patch(name, patch),
             Step::AddRoute(route) => self.allow_route(route),
             _ => Ok(()),
         }
@@ -230,6 +236,20 @@ impl Fake {
         let peer = port.peer.as_ref().ok_or_else(|| absent("the side inside"))?;
         state.namespaces.get(&peer.namespace).ok_or_else(|| absent(&peer.namespace))?;
         vacant(!self.has_device(&peer.namespace, &peer.ifname), &peer.ifname)
+    }
+
+    fn allow_patch(&self, name: &IfName, patch: &Patch) -> Result<()> {
+        let state = &self.state;
+        let sides = || state.patches.iter().flat_map(|(up, patch)| [up, &patch.peer]);
+        for side in [name, &patch.peer] {
+            self.free(side)?;
+            vacant(!sides().any(|other| other == side), side)?;
+        }
+        state.bridges.get(&patch.bridge).ok_or_else(|| absent(&patch.bridge))?;
+        match &patch.to {
+            PatchEnd::Bridge(above) => state.bridges.get(above).map(drop).ok_or_else(|| absent(above)),
+            PatchEnd::Ovs(_) => Ok(()),
+        }
     }
 
     /// One default route of a family and metric is all that the kernel takes.
@@ -293,7 +313,13 @@ mod tests {
     use super::*;
 
     fn steps() -> Vec<Step> {
-        let bridge = Bridge { mac: "02:42:0a:00:00:01".parse().unwrap(), mtu: 1500, addresses: [].into() };
+        let bridge = Bridge {
+            mac: "02:42:0a:00:00:01".parse().unwrap(),
+            mtu: 1500,
+            addresses: [].into(),
+            switch: false,
+            stp: false,
+        };
         vec![
             Step::CreateFirewall,
             Step::AddElement(Element::Bridge("br0".parse().unwrap())),

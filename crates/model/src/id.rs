@@ -18,6 +18,11 @@ impl Id {
         Self(bytes)
     }
 
+    /// The bytes.
+    pub(crate) const fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The first 12 digits, as people and Docker abbreviate.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

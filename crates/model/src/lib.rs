@@ -27,6 +27,7 @@ mod mac;
 mod name;
 mod network;
 mod options;
+mod patch;
 mod port;
 mod sandbox;
 
@@ -37,5 +38,6 @@ pub use mac::Mac;
 pub use name::{IfName, Name};
 pub use network::{Driver, IpamRequest, Network, Pool, PoolRequest};
 pub use options::{BridgeOptions, OptionMap, Uplink};
+pub use patch::is_patch;
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
 pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};

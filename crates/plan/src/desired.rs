@@ -24,7 +24,10 @@ pub fn network(network: &Network) -> State {
     }
     let gateway = |pool: &linkspan_model::Pool| IpNet::new_assert(pool.gateway, pool.subnet.prefix_len());
     let addresses = network.pools.iter().map(gateway).collect();
-    state.bridges.insert(name.clone(), Bridge { mac, mtu: network.bridge.mtu, addresses });
+    state.bridges.insert(
+        name.clone(),
+        Bridge { mac, mtu: network.bridge.mtu, addresses, switch: false, stp: network.bridge.stp },
+    );
 
     let mut elements: BTreeSet<_> = [Element::Bridge(name.clone())].into();
     if network.internal {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use linkspan_model::{Family, PortRange, Protocol};
+use linkspan_model::{Family, IfName, PortRange, Protocol};
 
-use crate::{Element, Port, State, Step};
+use crate::{Bridge, Element, Port, State, Step, patch};
 
 /// The steps that turn `observed` into `desired`, in an order that never shows more than is meant: what goes,
 /// goes from the outside in (published ports before the sandbox behind them), what comes, comes from the inside
@@ -73,11 +73,12 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
         }
     }
     steps.extend(gone_ports().map(|(host, _)| Step::DeletePort(host.clone())));
+    steps.extend(patch::removals(desired, observed));
     let gone_namespaces = observed.namespaces.keys().filter(|name| namespace_goes(name));
     steps.extend(gone_namespaces.map(|name| Step::DeleteNamespace(name.clone())));
     for (name, bridge) in &observed.bridges {
         match desired.bridges.get(name) {
-            Some(wanted) if (wanted.mac, wanted.mtu) == (bridge.mac, bridge.mtu) => steps.extend(
+            Some(wanted) if wanted.is_like(bridge) => steps.extend(
                 bridge.addresses.difference(&wanted.addresses).map(|a| Step::DeleteAddress(name.clone(), *a)),
             ),
             _ => steps.push(Step::DeleteBridge(name.clone())),
@@ -88,26 +89,28 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
 
 /// Whether the bridge or the namespace at an end of `port` goes or is made anew, so that the port goes with it.
 fn ends_move(desired: &State, observed: &State, port: &Port) -> bool {
-    let bridge_moves = observed.bridges.get(&port.bridge).is_some_and(|found| {
-        desired
-            .bridges
-            .get(&port.bridge)
-            .is_none_or(|wanted| (wanted.mac, wanted.mtu) != (found.mac, found.mtu))
-    });
     let moves = |name| desired.namespaces.get(name) != observed.namespaces.get(name);
-    bridge_moves || port.peer.as_ref().is_some_and(|peer| moves(&peer.namespace))
+    bridge_moves(desired, observed, &port.bridge)
+        || port.peer.as_ref().is_some_and(|peer| moves(&peer.namespace))
+}
+
+/// Whether a bridge goes or is made anew, with all that is plugged into it.
+pub(crate) fn bridge_moves(desired: &State, observed: &State, name: &IfName) -> bool {
+    let stays = |found: &Bridge| desired.bridges.get(name).is_some_and(|wanted| wanted.is_like(found));
+    observed.bridges.get(name).is_some_and(|found| !stays(found))
 }
 
 fn additions(desired: &State, observed: &State) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, bridge) in &desired.bridges {
         match observed.bridges.get(name) {
-            Some(found) if (found.mac, found.mtu) == (bridge.mac, bridge.mtu) => steps.extend(
+            Some(found) if found.is_like(bridge) => steps.extend(
                 bridge.addresses.difference(&found.addresses).map(|a| Step::AddAddress(name.clone(), *a)),
             ),
             _ => steps.push(Step::CreateBridge(name.clone(), bridge.clone())),
         }
     }
+    steps.extend(patch::additions(desired, observed));
     for (name, namespace) in &desired.namespaces {
         if observed.namespaces.get(name) != Some(namespace) {
             steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));

@@ -5,6 +5,7 @@
 
 mod diff;
 mod kernel;
+mod patch;
 mod state;
 mod step;
 
@@ -14,5 +15,6 @@ pub mod ports;
 
 pub use diff::diff;
 pub use kernel::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder};
+pub use patch::{Patch, PatchEnd};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
 pub use step::Step;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 
+use crate::Patch;
+
 /// What is, or should be, in the kernel of one host.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct State {
@@ -19,6 +21,8 @@ pub struct State {
     pub namespaces: BTreeMap<Name, Namespace>,
     /// veth pairs by the device on the host.
     pub ports: BTreeMap<IfName, Port>,
+    /// Veth pairs between a bridge of ours and another, by their side on ours.
+    pub patches: BTreeMap<IfName, Patch>,
     /// Default routes inside the namespaces.
     pub routes: BTreeSet<Route>,
     /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
@@ -34,6 +38,17 @@ pub struct Bridge {
     pub mtu: u32,
     /// The gateway addresses.
     pub addresses: BTreeSet<IpNet>,
+    /// Whether the host takes no part in what passes: it has no address there and answers no ARP (IFF_NOARP).
+    pub switch: bool,
+    /// Whether it speaks the spanning tree protocol (IFLA_BR_STP_STATE).
+    pub stp: bool,
+}
+
+impl Bridge {
+    /// Whether `other` is the same but for its addresses, so that it need not be made anew.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.mac, self.mtu, self.switch, self.stp) == (other.mac, other.mtu, other.switch, other.stp)
+    }
 }
 
 /// A pinned network namespace.
@@ -193,6 +208,8 @@ pub struct Scope {
     pub namespaces: BTreeSet<Name>,
     /// Host sides of veth pairs, with the namespace and name of the side inside.
     pub ports: BTreeMap<IfName, (Name, IfName)>,
+    /// Patches by their side on our bridge, as they should be: the other side is looked for where it should be.
+    pub patches: BTreeMap<IfName, Patch>,
     /// Elements of the firewall.
     pub elements: Elements,
 }
@@ -221,6 +238,7 @@ impl Scope {
             scope.sysctls.extend(state.sysctls.keys().cloned());
             scope.bridges.extend(state.bridges.keys().cloned());
             scope.namespaces.extend(state.namespaces.keys().cloned());
+            scope.patches.extend(state.patches.clone());
             for (host, port) in &state.ports {
                 if let Some(peer) = &port.peer {
                     scope.ports.insert(host.clone(), (peer.namespace.clone(), peer.ifname.clone()));
@@ -240,6 +258,7 @@ impl State {
         self.bridges.extend(other.bridges);
         self.namespaces.extend(other.namespaces);
         self.ports.extend(other.ports);
+        self.patches.extend(other.patches);
         self.routes.extend(other.routes);
         if let Some(elements) = other.firewall {
             self.firewall.get_or_insert_default().extend(elements);
@@ -251,7 +270,7 @@ impl State {
     pub fn forgive(&mut self, desired: &Self, former: &Self) {
         for (name, bridge) in &mut self.bridges {
             let Some(wanted) = desired.bridges.get(name) else { continue };
-            (bridge.mac, bridge.mtu) = (wanted.mac, wanted.mtu);
+            *bridge = Bridge { addresses: std::mem::take(&mut bridge.addresses), ..wanted.clone() };
             let ours = |address: &IpNet| {
                 let formerly =
                     former.bridges.get(name).is_some_and(|bridge| bridge.addresses.contains(address));
@@ -272,6 +291,9 @@ impl State {
             {
                 port.clone_from(wanted);
             }
+        }
+        for (name, patch) in &mut self.patches {
+            patch.forgive(desired.patches.get(name));
         }
         self.routes.retain(|route| desired.routes.contains(route) || former.routes.contains(route));
     }

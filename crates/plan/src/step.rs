@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
 
-use crate::{Bridge, Element, Namespace, Peer, Port, Route, State};
+use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, State};
 
 /// One change. It prints as one line, the same in dry runs, logs and golden files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,10 @@ pub enum Step {
     CreatePort(IfName, Port),
     /// Removes a veth pair by its host side.
     DeletePort(IfName),
+    /// Joins a bridge to another by a veth pair.
+    CreatePatch(IfName, Patch),
+    /// Parts them again.
+    DeletePatch(IfName, Patch),
     /// Adds a default route inside.
     AddRoute(Route),
     /// Removes a default route inside.
@@ -74,6 +78,8 @@ impl fmt::Display for Step {
             Self::DeleteElement(element) => write!(f, "delete element {element}"),
             Self::CreateBridge(name, bridge) => {
                 write!(f, "create bridge {name} mac {} mtu {}", bridge.mac, bridge.mtu)?;
+                f.write_str(if bridge.switch { " switch" } else { "" })?;
+                f.write_str(if bridge.stp { " stp" } else { "" })?;
                 bridge.addresses.iter().try_for_each(|address| write!(f, " address {address}"))
             }
             Self::AddAddress(name, address) => write!(f, "add address {address} to {name}"),
@@ -88,6 +94,8 @@ impl fmt::Display for Step {
             Self::DeleteNamespace(name) => write!(f, "delete namespace {name}"),
             Self::CreatePort(name, port) => fmt_port(f, name, port),
             Self::DeletePort(name) => write!(f, "delete port {name}"),
+            Self::CreatePatch(name, patch) => write!(f, "create patch {name} {patch}"),
+            Self::DeletePatch(name, patch) => write!(f, "delete patch {name} {patch}"),
             Self::AddRoute(route) => {
                 write!(f, "add route in {} default via {} dev {}", route.namespace, route.via, route.ifname)
             }
@@ -163,6 +171,8 @@ impl State {
                     self.routes.retain(|r| r.namespace != peer.namespace || r.ifname != peer.ifname);
                 }
             }
+            Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
+            Step::DeletePatch(name, _) => _ = self.patches.remove(&name),
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}

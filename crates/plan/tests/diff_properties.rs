@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
-use linkspan_plan::{Bridge, Element, Namespace, Peer, Port, Route, Scope, State, Step, diff};
+use linkspan_plan::{
+    Bridge, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Scope, State, Step, diff,
+};
 use proptest::prelude::*;
 
 fn name(index: u8) -> Name {
@@ -30,7 +32,13 @@ fn bridges() -> impl Strategy<Value = BTreeMap<IfName, Bridge>> {
     let bridge = (0..2_u8, 0..2_u32, prop::collection::btree_set((0..3_u8).prop_map(address), 0..3));
     prop::collection::btree_map(
         (0..3_u8).prop_map(|i| ifname("br", i)),
-        bridge.prop_map(|(m, mtu, addresses)| Bridge { mac: mac(m), mtu: 1400 + mtu, addresses }),
+        bridge.prop_map(|(m, mtu, addresses)| Bridge {
+            mac: mac(m),
+            mtu: 1400,
+            addresses,
+            switch: mtu == 1,
+            stp: false,
+        }),
         0..4,
     )
 }
@@ -67,9 +75,16 @@ prop_compose! {
         namespaces in namespaces(),
         firewall in elements(),
         forwarding in prop::option::of(0..2_u8),
+        patches in prop::collection::vec((0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..4),
         wires in prop::collection::vec((0..4_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..2_u8, any::<bool>(), any::<bool>()), 0..5),
     ) -> State {
-        let mut state = State { bridges, namespaces, firewall, ..State::default() };
+        let patches = patches.into_iter().filter(|_| !bridges.is_empty()).map(|(index, low, high, isolated)| {
+            let names: Vec<_> = bridges.keys().cloned().collect();
+            let to = PatchEnd::Bridge(high.get(&names).clone());
+            let patch = Patch { bridge: low.get(&names).clone(), to, peer: ifname("lsd", index), mtu: 1500, isolated };
+            (ifname("lsu", index), patch)
+        }).collect();
+        let mut state = State { patches, bridges, namespaces, firewall, ..State::default() };
         state.sysctls.extend(forwarding.map(|value| ("net/ipv4/ip_forward".to_owned(), value.to_string())));
         let (bridges, namespaces): (Vec<_>, Vec<_>) = (state.bridges.keys().cloned().collect(), state.namespaces.keys().cloned().collect());
         for (index, bridge, namespace, kind, isolated, routed) in wires {
@@ -134,7 +149,7 @@ proptest! {
     fn nothing_is_plugged_in_before_it_is_isolated(desired in states(), observed in states()) {
         let steps = diff(&desired, &observed);
         let last_policy = steps.iter().rposition(|s| matches!(s, Step::AddElement(e) if e.is_policy()));
-        let first_port = steps.iter().position(|s| matches!(s, Step::CreatePort(..)));
+        let first_port = steps.iter().position(|s| matches!(s, Step::CreatePort(..) | Step::CreatePatch(..)));
         let first_publish = steps.iter().position(|s| matches!(s, Step::AddElement(e) if !e.is_policy()));
         let last_port = steps.iter().rposition(|s| matches!(s, Step::CreatePort(..)));
         prop_assert!(last_policy.is_none() || first_port.is_none() || last_policy < first_port);
@@ -147,6 +162,7 @@ proptest! {
         for state in [&desired, &observed] {
             prop_assert!(state.bridges.keys().all(|k| scope.bridges.contains(k)));
             prop_assert!(state.ports.keys().all(|k| scope.ports.contains_key(k)));
+            prop_assert!(state.patches.keys().all(|k| scope.patches.contains_key(k)));
         }
     }
 }

@@ -117,6 +117,7 @@ impl Story {
         seen.bridges.retain(|key, _| both.iter().any(|state| state.bridges.contains_key(key)));
         seen.namespaces.retain(|key, _| both.iter().any(|state| state.namespaces.contains_key(key)));
         seen.ports.retain(|key, _| both.iter().any(|state| state.ports.contains_key(key)));
+        seen.patches.retain(|key, _| both.iter().any(|state| state.patches.contains_key(key)));
         seen.routes.retain(|route| both.iter().any(|state| state.namespaces.contains_key(&route.namespace)));
         if let Some(elements) = &mut seen.firewall {
             elements.retain(|element| {

@@ -269,9 +269,10 @@ fn lan() -> Result<State, Problem> {
     let (device, outside) = (parsed("lan0")?, parsed("outside")?);
     let net = |address: Ipv4Addr| ipnet::IpNet::new_assert(address.into(), 24);
     let mut state = State::default();
-    state
-        .bridges
-        .insert(parsed("lan0")?, Bridge { mac: mac(HOST), mtu: 1500, addresses: [net(HOST)].into() });
+    state.bridges.insert(
+        parsed("lan0")?,
+        Bridge { mac: mac(HOST), mtu: 1500, addresses: [net(HOST)].into(), switch: false, stp: false },
+    );
     state.namespaces.insert(parsed("outside")?, Namespace::New);
     let route =
         linkspan_plan::Route { namespace: parsed("outside")?, via: HOST.into(), ifname: parsed("eth0")? };

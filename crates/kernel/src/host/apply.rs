@@ -56,6 +56,7 @@ impl Host {
                 self.sandboxes.remove(name);
                 netns::unpin(name)
             }
+            Step::CreatePatch(name, patch) => self.create_patch(name, patch),
             Step::AddRoute(route) => self.add_route(route),
             Step::DeleteRoute(route) => self.delete_route(route),
             // Handled in groups.
@@ -66,6 +67,7 @@ impl Host {
             | Step::FlushFlows { .. }
             | Step::CreatePort(..)
             | Step::DeletePort(_)
+            | Step::DeletePatch(..)
             | Step::DeleteBridge(_) => Ok(()),
         }
     }
@@ -74,7 +76,7 @@ impl Host {
         self.need_ipv6(&bridge.addresses)?;
         let missing = "the kernel lacks bridges: load the module bridge (CONFIG_BRIDGE)";
         self.route
-            .batch(vec![link::create_bridge(name, bridge.mac)])
+            .batch(vec![link::create_bridge(name, bridge.mac, bridge.stp)])
             .map_err(|error| Refusal::from(error).hint(Failure::Unsupported, missing))?;
         // Its sandboxes must not be able to give the host routes (CVE-2020-13401).
         sysctl::write_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
@@ -87,6 +89,7 @@ impl Host {
         let no_link_local = self.ipv6 && !has_ipv6(&bridge.addresses) && bridge.mtu >= IPV6_MINIMUM_MTU;
         let mut messages = vec![link::configure_bridge(index, bridge.mtu, no_link_local)];
         messages.extend(bridge.addresses.iter().map(|net| address::add(index, *net)));
+        messages.extend(bridge.switch.then(|| link::without_arp(index)));
         messages.push(link::up(index));
         self.route.batch(messages)?;
         settle::addresses(&mut self.route, &bridge.addresses)
@@ -197,7 +200,7 @@ pub(crate) const fn is_firewall(step: &Step) -> bool {
 /// The device that goes with a step.
 const fn doomed(step: &Step) -> Option<&IfName> {
     match step {
-        Step::DeletePort(name) | Step::DeleteBridge(name) => Some(name),
+        Step::DeletePort(name) | Step::DeletePatch(name, _) | Step::DeleteBridge(name) => Some(name),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod facts;
 mod observe;
+mod patch;
 mod port;
 mod settle;
 

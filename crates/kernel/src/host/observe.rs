@@ -36,6 +36,8 @@ impl Host {
             .map_err(|refusal| refusal.of("look at the pinned network namespaces"))?;
         self.observe_ports(scope, &devices, &mut state)
             .map_err(|refusal| refusal.of("look at the veth pairs"))?;
+        self.observe_patches(scope, &devices, &mut state)
+            .map_err(|refusal| refusal.of("look at the patches between bridges"))?;
         state.firewall = self.firewall()?.observe(&scope.elements)?;
         Ok(state)
     }
@@ -44,7 +46,8 @@ impl Host {
     fn host_devices(&mut self, scope: &Scope) -> std::result::Result<BTreeMap<IfName, Link>, KernelError> {
         let bridges = scope.bridges.iter().map(|name| (name, "bridge"));
         let ports = scope.ports.keys().map(|name| (name, "veth"));
-        let wanted: Vec<(&IfName, &str)> = bridges.chain(ports).collect();
+        let patches = scope.patches.keys().map(|name| (name, "veth"));
+        let wanted: Vec<(&IfName, &str)> = bridges.chain(ports).chain(patches).collect();
         let found = find_links(&mut self.route, wanted.iter().map(|(name, _)| link::get(name)).collect())
             .map_err(|refusal| refusal.of("look at the host's devices"))?;
         let mut devices = BTreeMap::new();
@@ -66,7 +69,8 @@ impl Host {
     ) -> Result<()> {
         for (name, link) in devices.iter().filter(|(name, _)| scope.bridges.contains(name)) {
             let Some(addresses) = addresses(&mut self.route, link.index)? else { continue };
-            let bridge = Bridge { mac: mac(link), mtu: link.mtu, addresses };
+            let bridge =
+                Bridge { mac: mac(link), mtu: link.mtu, addresses, switch: link.no_arp, stp: link.stp };
             state.bridges.insert(name.clone(), bridge);
         }
         Ok(())
@@ -129,8 +133,8 @@ impl Host {
     }
 
     /// The name of the bridge that a device is a port of, remembered in `known`.
-    fn master(&mut self, port: &Link, known: &mut BTreeMap<u32, IfName>) -> Result<IfName> {
-        let Some(index) = port.master else { return device_name(UNPLUGGED) };
+    pub(super) fn master(&mut self, port: &Link, known: &mut BTreeMap<u32, IfName>) -> Result<IfName> {
+        let Some(index) = port.master else { return unplugged() };
         if let Some(name) = known.get(&index) {
             return Ok(name.clone());
         }
@@ -162,6 +166,11 @@ fn addresses(socket: &mut Socket, index: u32) -> Result<Option<BTreeSet<IpNet>>>
     let found = answers.iter().filter_map(|answer| Address::parse(&answer.body));
     let kept = found.filter(|address| address.index == index && !address.is_link_local());
     Ok(Some(kept.map(|address| address.net).collect()))
+}
+
+/// What stands for the bridge of a port that is plugged into none.
+pub(super) fn unplugged() -> Result<IfName> {
+    device_name(UNPLUGGED)
 }
 
 fn mac(link: &Link) -> Mac {

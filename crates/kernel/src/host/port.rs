@@ -74,6 +74,9 @@ impl Host {
     /// with every new one it would cost more.
     fn make_known(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
         settle::links(&mut self.route, &[pair.host, pair.bridge])?;
+        if pair.stp {
+            settle::forwarding(&mut self.route, &[pair.host])?;
+        }
         if peer.announce {
             let sandbox = self.live_sandbox(&peer.namespace)?;
             sandbox.route.batch(vec![link::set_mac(pair.inside, peer.mac)])?;
@@ -83,7 +86,7 @@ impl Host {
 
     fn create_pair(&mut self, name: &IfName, port: &Port, peer: &Peer) -> Result<Pair> {
         self.need_ipv6(&peer.addresses)?;
-        let bridge = live_bridge(&mut self.route, &port.bridge)?.index;
+        let Link { index: bridge, stp, .. } = live_bridge(&mut self.route, &port.bridge)?;
         let sandbox = self.live_sandbox(&peer.namespace)?;
         let namespace = sandbox
             .namespace
@@ -103,7 +106,7 @@ impl Host {
         let configure = link::configure_port(name, port.isolated, port.hairpin, no_link_local);
         let answers = self.route.batch(vec![configure, link::get(name)])?;
         let made = answers.iter().find_map(|answer| Link::parse(&answer.body));
-        let pair = made.and_then(|made| Some(Pair { bridge, host: made.index, inside: made.peer? }));
+        let pair = made.and_then(|made| Some(Pair { bridge, stp, host: made.index, inside: made.peer? }));
         pair.ok_or_else(|| Refusal::new(Failure::NotFound, format!("{name} went away while it was made")))
     }
 
@@ -130,20 +133,27 @@ impl Host {
 #[derive(Clone, Copy)]
 struct Pair {
     bridge: u32,
+    /// Whether the bridge speaks the spanning tree protocol.
+    stp: bool,
     host: u32,
     inside: u32,
 }
 
-fn not_created(error: Error, bridge: &IfName, peer: &Peer) -> Refusal {
-    // find_portno() in net/bridge/br_if.c
+/// Why a bridge took no port, if it is that it has all it can have: find_portno() in net/bridge/br_if.c.
+pub(super) fn full_bridge(error: Error, bridge: impl std::fmt::Display) -> Refusal {
     let full = error.errno == Errno::EXFULL;
     let refusal = Refusal::from(error);
-    if full {
-        return refusal.hint(
-            Failure::Other,
-            format!("{bridge} has 1023 ports, which is all a bridge takes: use another network"),
-        );
+    if !full {
+        return refusal;
     }
+    refusal.hint(
+        Failure::Other,
+        format!("{bridge} has 1023 ports, which is all a bridge takes: use another network"),
+    )
+}
+
+fn not_created(error: Error, bridge: &IfName, peer: &Peer) -> Refusal {
+    let refusal = full_bridge(error, bridge);
     let there = format!("the namespace has a device {} already: choose another name (ifname)", peer.ifname);
     refusal
         .hint(Failure::Unsupported, "the kernel lacks veth: load the module veth (CONFIG_VETH)")

@@ -15,6 +15,10 @@ use crate::rtnl::{link, route};
 const LOOKS: u32 = 500;
 const PAUSE: Duration = Duration::from_micros(50);
 
+/// The same for a port that the spanning tree holds back; one that would close a loop is held back for ever.
+const TREE_LOOKS: u32 = 250;
+const TREE_PAUSE: Duration = Duration::from_millis(20);
+
 /// Waits until the kernel has acted upon the carrier of devices. Until then it drops what is sent through them,
 /// and a bridge what comes from a port. From Linux 6.8 on, asking for a device is enough to make it act.
 pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
@@ -22,6 +26,18 @@ pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
         let requests = indexes.iter().map(|index| link::get_by_index(*index)).collect();
         Ok(find_links(socket, requests)?.iter().flatten().all(|link| link.operational))
     })
+}
+
+/// Waits until the spanning tree lets frames through ports: twice its delay, which is at least two seconds each time.
+pub(super) fn forwarding(socket: &mut Socket, ports: &[u32]) -> Result<()> {
+    for _ in 0..TREE_LOOKS {
+        let requests = ports.iter().map(|index| link::get_by_index(*index)).collect();
+        if find_links(socket, requests)?.iter().flatten().all(|link| link.forwarding) {
+            break;
+        }
+        std::thread::sleep(TREE_PAUSE);
+    }
+    Ok(())
 }
 
 /// Waits until IPv6 addresses work. Even where no duplicates are looked for, a worker makes their routes

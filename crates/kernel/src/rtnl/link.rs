@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{
-    IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
     IFLA_MTU, IFLA_NET_NS_FD, IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
@@ -14,11 +14,17 @@ use crate::netlink::{Attrs, Message};
 
 /// The peer's `struct ifinfomsg` and attributes (linux/veth.h).
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+/// linux/if_bridge.h
+const BR_STATE_FORWARDING: u8 = 3;
+const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
 const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
@@ -26,6 +32,8 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IF_OPER_UP: u8 = 6;
 /// The group of every device that is a port of a bridge of ours: "LS". The firewall knows them by it.
 pub(crate) const PORTS: u32 = 0x4c53;
+/// BR_MIN_FORWARD_DELAY (net/bridge/br_private_stp.h), in hundredths of a second.
+const SHORTEST_DELAY: u32 = 200;
 /// Length of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
 
@@ -58,13 +66,37 @@ pub(crate) fn set_mac(index: u32, mac: Mac) -> Message {
     message
 }
 
-/// Makes a bridge, down.
-pub(crate) fn create_bridge(name: &IfName, mac: Mac) -> Message {
+/// Makes a bridge, down. With `stp` it speaks the spanning tree protocol, with the shortest delay that the kernel lets
+/// it have.
+pub(crate) fn create_bridge(name: &IfName, mac: Mac, stp: bool) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, name.as_str()).attr(IFLA_ADDRESS, &mac.bytes());
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "bridge");
+        if stp {
+            info.nest(IFLA_INFO_DATA, |data| {
+                data.attr_u32(IFLA_BR_FORWARD_DELAY, SHORTEST_DELAY);
+                data.attr_u32(IFLA_BR_STP_STATE, 1);
+            });
+        }
     });
+    message
+}
+
+/// Has a device answer no ARP and ask nobody, so that the host takes no part in what passes.
+pub(crate) fn without_arp(index: u32) -> Message {
+    let mut header = ifinfomsg(index, false);
+    let flags = IFF_NOARP.cast_unsigned().to_ne_bytes();
+    header[8..12].copy_from_slice(&flags);
+    header[12..16].copy_from_slice(&flags);
+    Message::new(RTM_SETLINK, 0, &header)
+}
+
+/// Has a bridge answer ARP for its own addresses only: where two bridges of the host are joined, both hear every
+/// question, and by default each answers for every address of the host.
+pub(crate) fn answer_for_own(bridge: u32) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(bridge, false));
+    per_family(&mut message, Some(IPV4_DEVCONF_ARP_IGNORE), false);
     message
 }
 
@@ -129,6 +161,31 @@ pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
             });
         });
     });
+    message
+}
+
+/// Makes a veth pair whose sides are both here and down: `up` is a port of the bridge `master`, `down` of none yet.
+pub(crate) fn create_patch(up: &IfName, master: u32, down: &IfName, mtu: u32) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, up.as_str()).attr_u32(IFLA_MTU, mtu);
+    message.attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+    message.nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_KIND, "veth");
+        info.nest(IFLA_INFO_DATA, |data| {
+            data.nest(VETH_INFO_PEER, |peer| {
+                peer.raw(&ifinfomsg(0, false));
+                peer.attr_str(IFLA_IFNAME, down.as_str()).attr_u32(IFLA_MTU, mtu);
+                peer.attr_u32(IFLA_GROUP, PORTS);
+            });
+        });
+    });
+    message
+}
+
+/// Makes a device a port of a bridge.
+pub(crate) fn enslave(name: &IfName, master: u32) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MASTER, master);
     message
 }
 
@@ -230,6 +287,12 @@ pub(crate) struct Link {
     pub(crate) isolated: bool,
     /// Whether it is a bridge port with hairpin mode on.
     pub(crate) hairpin: bool,
+    /// Whether it takes no part in ARP.
+    pub(crate) no_arp: bool,
+    /// Whether it is a bridge that speaks the spanning tree protocol.
+    pub(crate) stp: bool,
+    /// Whether its bridge lets frames through it; not so where the spanning tree still grows.
+    pub(crate) forwarding: bool,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
 }
@@ -241,16 +304,23 @@ impl Link {
         let attrs = Attrs::new(body.get(IFINFOMSG..)?);
         let info = attrs.nested(IFLA_LINKINFO);
         let port = info.nested(IFLA_INFO_SLAVE_DATA);
+        let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
+        let kind = info.text(IFLA_INFO_KIND);
+        let stp = kind.as_deref() == Some("bridge")
+            && info.nested(IFLA_INFO_DATA).u32(IFLA_BR_STP_STATE).is_some_and(|state| state != 0);
         Some(Self {
             index,
             name: attrs.text(IFLA_IFNAME)?,
-            kind: info.text(IFLA_INFO_KIND),
+            kind,
             mtu: attrs.u32(IFLA_MTU)?,
             mac: attrs.get(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map(Mac::from_bytes),
             master: attrs.u32(IFLA_MASTER),
             peer: attrs.u32(IFLA_LINK),
             isolated: port.u8(IFLA_BRPORT_ISOLATED) == Some(1),
             hairpin: port.u8(IFLA_BRPORT_MODE) == Some(1),
+            no_arp: flags & IFF_NOARP.cast_unsigned() != 0,
+            stp,
+            forwarding: port.u8(IFLA_BRPORT_STATE) == Some(BR_STATE_FORWARDING),
             operational: attrs.u8(IFLA_OPERSTATE) == Some(IF_OPER_UP),
         })
     }

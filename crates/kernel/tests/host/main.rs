@@ -6,6 +6,7 @@ mod bridge;
 mod errors;
 mod facts;
 mod namespace;
+mod patch;
 mod port;
 mod remove;
 mod steps;

@@ -16,7 +16,7 @@ pub fn device(text: &str) -> IfName {
 pub fn bridge(mtu: u32, addresses: &[&str]) -> Step {
     let mac = "02:42:0a:00:00:01".parse().unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Step::CreateBridge(device("br0"), Bridge { mac, mtu, addresses })
+    Step::CreateBridge(device("br0"), Bridge { mac, mtu, addresses, switch: false, stp: false })
 }
 
 pub fn namespace(text: &str) -> Step {

@@ -1,0 +1,75 @@
+//! Patches: veth pairs with both sides here, each a port of another bridge.
+
+use std::collections::BTreeMap;
+
+use linkspan_model::IfName;
+use linkspan_plan::{Failure, Patch, PatchEnd, Scope, State};
+
+use super::apply::IPV6_MINIMUM_MTU;
+use super::port::full_bridge;
+use super::{Host, find_links, live_bridge, settle};
+use crate::error::{Refusal, Result};
+use crate::rtnl::link::{self, Link};
+
+impl Host {
+    /// Joins two bridges. Both answer ARP for their own addresses only from then on.
+    pub(super) fn create_patch(&mut self, name: &IfName, patch: &Patch) -> Result<()> {
+        let below = live_bridge(&mut self.route, &patch.bridge)?;
+        let above = match &patch.to {
+            PatchEnd::Bridge(above) => live_bridge(&mut self.route, above)?,
+            PatchEnd::Ovs(_) => {
+                let cause = "a bridge of Open vSwitch cannot be plugged into yet";
+                return Err(Refusal::new(Failure::Unsupported, cause));
+            }
+        };
+        let no_link_local = self.ipv6 && patch.mtu >= IPV6_MINIMUM_MTU;
+        let port = |name, isolated| link::configure_port(name, isolated, false, no_link_local);
+        let create = link::create_patch(name, below.index, &patch.peer, patch.mtu);
+        self.route.batch(vec![create]).map_err(|error| full_bridge(error, &patch.bridge))?;
+        self.route
+            .batch(vec![link::enslave(&patch.peer, above.index)])
+            .map_err(|error| full_bridge(error, &above.name))?;
+        let answers = self.route.batch(vec![
+            link::answer_for_own(below.index),
+            link::answer_for_own(above.index),
+            port(name, false),
+            port(&patch.peer, patch.isolated),
+            link::get(name),
+            link::get(&patch.peer),
+        ])?;
+        let sides = answers.iter().filter_map(|answer| Link::parse(&answer.body));
+        let sides: Vec<u32> = sides.map(|side| side.index).collect();
+        settle::links(&mut self.route, &[&sides[..], &[below.index, above.index]].concat())?;
+        if below.stp || above.stp {
+            settle::forwarding(&mut self.route, &sides)?;
+        }
+        Ok(())
+    }
+
+    /// The patches of `scope` that are there; one whose other side is plugged in elsewhere leads there.
+    pub(super) fn observe_patches(
+        &mut self,
+        scope: &Scope,
+        devices: &BTreeMap<IfName, Link>,
+        state: &mut State,
+    ) -> Result<()> {
+        let mut bridges: BTreeMap<u32, IfName> =
+            devices.iter().map(|(name, link)| (link.index, name.clone())).collect();
+        for (name, wanted) in &scope.patches {
+            let Some(link) = devices.get(name) else { continue };
+            let bridge = self.master(link, &mut bridges)?;
+            let peer =
+                find_links(&mut self.route, vec![link::get(&wanted.peer)])?.into_iter().flatten().next();
+            let ours = |peer: &Link| link.peer == Some(peer.index) && peer.peer == Some(link.index);
+            let peer = peer.filter(ours);
+            let to = match &peer {
+                Some(peer) => PatchEnd::Bridge(self.master(peer, &mut bridges)?),
+                None => PatchEnd::Bridge(super::observe::unplugged()?),
+            };
+            let isolated = peer.is_some_and(|peer| peer.isolated);
+            let found = Patch { bridge, to, peer: wanted.peer.clone(), mtu: link.mtu, isolated };
+            state.patches.insert(name.clone(), found);
+        }
+        Ok(())
+    }
+}
