@@ -257,27 +257,6 @@ fn devices_that_are_there_are_left_alone() {
 }
 
 #[test]
-fn what_a_foreign_namespace_has_already_is_left_alone() {
-    run(here!(), || {
-        linkspan("network create --subnet 10.7.0.0/24 lab");
-        linkspan("sandbox create --net lab first");
-        sh("ip netns add theirs && ip -n theirs link add eth0 type veth peer name eth9");
-        sh("ip -n theirs address add 10.1.0.2/24 dev eth0 && ip -n theirs link set eth0 up");
-        sh("ip -n theirs link set eth9 up && ip -n theirs route add default via 10.1.0.1");
-        let theirs = || sh("ip -n theirs -4 -o address; ip -n theirs route; ip -n theirs -br link | wc -l");
-        let (before, inside) = (Snapshot::take(), theirs());
-        let adopt = "sandbox create --netns /run/netns/theirs --net";
-        refused(&format!("{adopt} lab x")).says(&["eth0"]).hints("ifname");
-        refused(&format!("{adopt} lab,ifname=eth1 x")).says(&["default via 10.7.0.1"]).hints("--internal");
-        assert_eq!(theirs(), inside);
-        before.is_unchanged();
-        linkspan("network create --subnet 10.8.0.0/24 --internal vault");
-        linkspan(&format!("{adopt} vault,ifname=eth1 x"));
-        assert!(sh("ip -n x route").contains("default via 10.1.0.1 dev eth0"));
-    });
-}
-
-#[test]
 fn privileges_that_are_missing_are_named() {
     run(here!(), || {
         if !has("setpriv") {

@@ -22,6 +22,7 @@ mod support;
 mod agreement;
 mod connect;
 mod errors;
+mod foreign;
 mod ipam;
 mod modes;
 mod names;

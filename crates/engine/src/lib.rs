@@ -7,6 +7,7 @@
 mod addresses;
 mod converge;
 mod error;
+mod foreign;
 mod names;
 mod networks;
 mod publish;

@@ -58,9 +58,16 @@ pub fn publish<K: Kernel>(
     let through =
         [Family::V4, Family::V6].into_iter().find_map(|family| desired::default_route(attached, family));
     let Some(id) = through.map(|(endpoint, _)| endpoint.id) else {
-        return Err(Error::refused("no port can be published")
-            .because("the sandbox is on no network that reaches outside")
-            .hinting("attach it to a network that is not --internal"));
+        let refused = Error::refused("no port can be published");
+        return Err(if attached.iter().all(|(_, network)| network.internal) {
+            refused
+                .because("the sandbox is on no network that reaches outside")
+                .hinting("attach it to a network that is not --internal")
+        } else {
+            refused
+                .because("its namespace has a default route of its own, by which the answers would leave")
+                .hinting("remove that route first (`ip route`)")
+        });
     };
     let Some((endpoint, network)) = attached.iter_mut().find(|(endpoint, _)| endpoint.id == id) else {
         return Ok(());

@@ -150,7 +150,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for.
+    /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for, or whoever
+    /// gave it a namespace.
     pub(crate) fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         if sandbox.ephemeral
             && self.store.try_lock(&Object::Run(sandbox.name.clone()), Mode::Exclusive)?.is_some()
@@ -160,7 +161,7 @@ impl<K: Kernel> Engine<K> {
         let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
         let pinned = self.kernel.observe(&scope)?.namespaces.remove(&sandbox.name);
         // A path is what the kernel gives for a pin that pins nothing.
-        Ok(matches!(pinned, None | Some(Namespace::Path(_))))
+        Ok(matches!(pinned, None | Some(Namespace::Path(_))) || self.is_deserted(sandbox)?)
     }
 
     /// Removes `sandbox` if nothing holds it any more and nobody is at work on it.

@@ -8,7 +8,7 @@ use linkspan_model::{
     Endpoint, HostAlias, LinkSpec, Name, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec, Sandbox,
     TargetPort, nearest,
 };
-use linkspan_plan::{Kernel, Scope, State, desired};
+use linkspan_plan::{Inside, Kernel, Scope, State, desired};
 use linkspan_store::{Lock, Mode, Object, Tx};
 
 use crate::converge::attached;
@@ -133,6 +133,7 @@ impl<K: Kernel> Engine<K> {
             self.kernel.anticipate_namespace();
         }
         let namespace = self.owned(namespace)?;
+        let inside = self.look_into(&namespace)?;
         let mut networks = Vec::new();
         for attach in &attachments {
             networks.push(self.network_for_use(&attach.network)?);
@@ -145,7 +146,7 @@ impl<K: Kernel> Engine<K> {
         let Self { store, kernel, .. } = self;
         let (attached, journal) = store.write(|tx| {
             refuse_pending(tx, &sandbox, &wanted)?;
-            let attached = insert(tx, kernel, &sandbox, wanted, request)?;
+            let attached = insert(tx, kernel, &sandbox, wanted, request, &inside)?;
             Ok::<_, Error>((attached, tx.begin(&object, "create", "")?))
         })?;
         if let Err(error) = self.realise(&sandbox, &attached) {
@@ -153,6 +154,7 @@ impl<K: Kernel> Engine<K> {
             return Err(error);
         }
         self.store.write(|tx| tx.end(journal))?;
+        attached.iter().for_each(|wired| self.tell_kept(&sandbox, wired, &inside));
         Ok(SandboxView { sandbox, attached, links: Vec::new() })
     }
 
@@ -309,6 +311,7 @@ fn insert<K: Kernel>(
     sandbox: &Sandbox,
     wanted: Vec<(&NetAttach, Network)>,
     request: &SandboxRequest,
+    inside: &Inside,
 ) -> Result<Vec<(Endpoint, Network)>, Error> {
     if tx.sandbox(sandbox.name.as_str())?.is_some_and(|other| other.name == sandbox.name) {
         return Err(Error::refused(format!("sandbox '{}' exists already", sandbox.name))
@@ -325,7 +328,7 @@ fn insert<K: Kernel>(
     }
     let mut attached = Vec::new();
     for (attach, network) in wanted {
-        let endpoint = wire(tx, sandbox, &network, attach, &attached)?;
+        let endpoint = wire(tx, sandbox, &network, attach, &attached, inside)?;
         attached.push((endpoint, network));
     }
     publish(tx, kernel, &Engine::<K>::specs(request), &mut attached)?;

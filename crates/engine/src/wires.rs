@@ -1,21 +1,24 @@
 //! Endpoints come and go on sandboxes that are there: connect and disconnect.
 
-use linkspan_model::{Endpoint, Id, IfName, Mac, NetAttach, Network, Sandbox};
-use linkspan_plan::{Kernel, State, desired};
+use linkspan_model::{Endpoint, Family, Id, IfName, Mac, NamespaceSource, NetAttach, Network, Sandbox};
+use linkspan_plan::{Inside, Kernel, State, desired};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::converge::attached;
 use crate::error::Obstacle;
+use crate::foreign::leads_away;
 use crate::publish::sandbox_of;
 use crate::{Engine, Error, PATIENCE, addresses, random_id};
 
-/// An endpoint of `sandbox` on `network`, with its addresses leased; `others` are the sandbox's endpoints so far.
+/// An endpoint of `sandbox` on `network`, with its addresses leased; `others` are the sandbox's endpoints so far. What
+/// was `inside` its namespace before is left alone: devices keep their names, and default routes lead where they do.
 pub fn wire(
     tx: &Tx<'_>,
     sandbox: &Sandbox,
     network: &Network,
     attach: &NetAttach,
     others: &[(Endpoint, Network)],
+    inside: &Inside,
 ) -> Result<Endpoint, Error> {
     if others.iter().any(|(_, other)| other.id == network.id) {
         return Err(Error::refused(format!(
@@ -23,14 +26,16 @@ pub fn wire(
             sandbox.name, network.name
         )));
     }
-    let taken =
-        |name: &IfName| name.as_str() == "lo" || others.iter().any(|(endpoint, _)| endpoint.ifname == *name);
+    let taken = |name: &IfName| {
+        name.as_str() == "lo"
+            || inside.devices.contains(name)
+            || others.iter().any(|(endpoint, _)| endpoint.ifname == *name)
+    };
     let ifname = match &attach.ifname {
         Some(name) if taken(name) => {
-            return Err(Error::refused(format!(
-                "sandbox '{}' has an interface {name} already",
-                sandbox.name
-            )));
+            let what = format!("sandbox '{}' has an interface {name} already", sandbox.name);
+            return Err(Error::refused(what)
+                .hinting("choose another ifname, or leave it out to have a free one chosen"));
         }
         Some(name) => name.clone(),
         None => (0..)
@@ -41,7 +46,10 @@ pub fn wire(
     if let Some(mac) = attach.mac {
         refuse_taken(tx, network, mac)?;
     }
-    let leases = addresses::lease(tx, network, attach)?;
+    let mut leases = addresses::lease(tx, network, attach)?;
+    for lease in &mut leases {
+        lease.gateway.take_if(|_| leads_away(inside, Family::of(lease.address), others).is_some());
+    }
     let mac = attach.mac.or_else(|| leases.first().map(|lease| Mac::for_ip(lease.address)));
     Ok(Endpoint {
         id: random_id()?,
@@ -94,17 +102,18 @@ impl<K: Kernel> Engine<K> {
         if self.reclaim_locked(&sandbox)? {
             return Err(abandoned(&sandbox));
         }
+        let inside = self.look_around(&sandbox)?;
         let (before, after, journal) = self.store.write(|tx| {
             refuse_pending(tx, &sandbox, Some(&network))?;
             let before = attached(tx, sandbox.id)?;
-            let endpoint = wire(tx, &sandbox, &network, attach, &before)?;
+            let endpoint = wire(tx, &sandbox, &network, attach, &before, &inside)?;
             tx.insert_endpoint(&endpoint)?;
             let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;
             let mut after = before.clone();
             after.push((endpoint, network.clone()));
             Ok::<_, Error>((before, after, journal))
         })?;
-        let Some((endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
+        let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
         let mut wanted = desired::network(&network);
         let mut whole = desired::sandbox(&sandbox, &after);
         whole.ports.retain(|host, _| *host == endpoint.host_ifname());
@@ -117,6 +126,7 @@ impl<K: Kernel> Engine<K> {
             return Err(error);
         }
         self.store.write(|tx| tx.end(journal))?;
+        self.tell_kept(&sandbox, last, &inside);
         Ok(endpoint.clone())
     }
 
@@ -198,11 +208,14 @@ fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Network>) -> 
 }
 
 fn abandoned(sandbox: &Sandbox) -> Error {
+    let gone = match &sandbox.namespace {
+        NamespaceSource::Path(source) if sandbox.owns_pin() => {
+            format!("its namespace is no longer that of {}, and nobody is in it", source.display())
+        }
+        _ => format!("nothing is pinned at {}", sandbox.pin().display()),
+    };
     Error::refused(format!("there is no sandbox '{}' any more", sandbox.name))
-        .because(format!(
-            "nothing is pinned at {}; what was left of the sandbox has been removed",
-            sandbox.pin().display()
-        ))
+        .because(format!("{gone}; what was left of the sandbox has been removed"))
         .hinting(format!("`linkspan sandbox create {}` makes it anew", sandbox.name))
 }
 

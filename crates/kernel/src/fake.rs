@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
 use linkspan_plan::{
-    Elements, Failure, HostPrefix, Kernel, KernelError, LinkFacts, Namespace, Patch, PatchEnd, Port,
+    Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, Patch, PatchEnd, Port,
     PortHolder, Route, Scope, State, Step,
 };
 
 use crate::error::{Refusal, Result};
 use crate::host::is_firewall;
+use crate::netns::pin_path;
 
 /// A kernel whose steps mean what [`State::apply`] says, and which is as strict as the real one: making what
 /// is there is refused, as is using what is not; deleting what is gone is not.
@@ -30,6 +32,10 @@ pub struct Fake {
     pub listeners: Vec<Listener>,
     /// Devices that are not ours, with their kind as `dummy`.
     pub devices: BTreeMap<IfName, String>,
+    /// Namespaces of others by the files that stand for them, with what is in them.
+    pub foreign: BTreeMap<PathBuf, Inside>,
+    /// Namespaces of others, by their pins, that nobody else holds any more.
+    pub deserted: BTreeSet<Name>,
 }
 
 /// When the fake kernel fails, counted in steps that it was asked to make from now on.
@@ -142,6 +148,22 @@ impl Kernel for Fake {
         Ok(pairs.iter().map(|(host, ..)| facts(host)).collect())
     }
 
+    fn look_into(&mut self, path: &Path) -> std::result::Result<Inside, KernelError> {
+        self.alive()?;
+        let pinned = self.state.namespaces.keys().find(|name| pin_path(name) == path);
+        let inside = match pinned {
+            Some(name) => Some(self.inside(name)),
+            None => self.foreign.get(path).cloned(),
+        };
+        let what = format!("use namespace {}", path.display());
+        inside.ok_or_else(|| absent(path.display()).of(what))
+    }
+
+    fn is_deserted(&mut self, name: &Name, _source: &Path) -> std::result::Result<bool, KernelError> {
+        self.alive()?;
+        Ok(self.deserted.contains(name))
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
         self.alive()?;
         let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
@@ -216,9 +238,11 @@ impl Fake {
                 vacant(!bridge.addresses.contains(address), address)
             }
             Step::CreateNamespace(name, origin) => {
-                if let Namespace::Pinned(other) = origin {
-                    state.namespaces.get(other).ok_or_else(|| absent(other))?;
-                }
+                match origin {
+                    Namespace::Pinned(other) if !state.namespaces.contains_key(other) => Err(absent(other)),
+                    Namespace::Path(path) if !self.foreign.contains_key(path) => Err(absent(path.display())),
+                    _ => Ok(()),
+                }?;
                 vacant(!state.namespaces.contains_key(name), name)
             }
             Step::CreatePort(name, port) => self.allow_port(name, port),
@@ -258,14 +282,26 @@ impl Fake {
         if !self.has_device(&new.namespace, &new.ifname) {
             return Err(absent(&new.ifname));
         }
-        let same =
-            |route: &Route| route.namespace == new.namespace && Family::of(route.via) == Family::of(new.via);
-        vacant(!self.state.routes.iter().any(same), "a default route")
+        let there = self.inside(&new.namespace).default_routes;
+        vacant(!there.iter().any(|(family, _)| *family == Family::of(new.via)), "a default route")
     }
 
     fn has_device(&self, namespace: &Name, ifname: &IfName) -> bool {
+        self.inside(namespace).devices.contains(ifname)
+    }
+
+    /// What is in a pinned namespace: what was there before, and what was made in it.
+    fn inside(&self, namespace: &Name) -> Inside {
+        let mut inside = match self.state.namespaces.get(namespace) {
+            Some(Namespace::Path(path)) => self.foreign.get(path).cloned().unwrap_or_default(),
+            _ => Inside::default(),
+        };
         let peers = self.state.ports.values().filter_map(|port| port.peer.as_ref());
-        peers.into_iter().any(|peer| (&peer.namespace, &peer.ifname) == (namespace, ifname))
+        let peers = peers.filter(|peer| peer.namespace == *namespace);
+        inside.devices.extend(peers.map(|peer| peer.ifname.clone()));
+        let routes = self.state.routes.iter().filter(|route| route.namespace == *namespace);
+        inside.default_routes.extend(routes.map(|route| (Family::of(route.via), route.ifname.clone())));
+        inside
     }
 
     fn has_address(&self, address: IpAddr) -> bool {
@@ -328,9 +364,14 @@ mod tests {
         ]
     }
 
+    /// One whose host has a process in a namespace of its own.
+    fn host() -> Fake {
+        Fake { foreign: [("/proc/1/ns/net".into(), Inside::default())].into(), ..Fake::default() }
+    }
+
     #[test]
     fn steps_show_in_what_is_observed() {
-        let mut fake = Fake::default();
+        let mut fake = host();
         fake.apply(&steps()).unwrap();
         let mut seen = fake.observe(&Scope::of([&fake.state])).unwrap();
         let origin = seen.namespaces.insert("box".parse().unwrap(), Namespace::Path("/proc/1/ns/net".into()));
@@ -341,7 +382,7 @@ mod tests {
     #[test]
     fn making_twice_is_refused_and_deleting_twice_is_not() {
         for step in steps().into_iter().skip(1) {
-            let mut fake = Fake::default();
+            let mut fake = host();
             fake.apply(&steps()).unwrap();
             assert_eq!(fake.apply(&[step]).unwrap_err().failure, Failure::Exists);
         }
@@ -350,12 +391,12 @@ mod tests {
 
     #[test]
     fn a_fault_comes_when_it_is_due() {
-        let mut fake = Fake { fault: Some(Fault::Refuse(2)), ..Fake::default() };
+        let mut fake = Fake { fault: Some(Fault::Refuse(2)), ..host() };
         assert!(fake.apply(&steps()).unwrap_err().what.starts_with("create bridge br0"));
         assert_eq!(fake.made.len(), 2);
         fake.apply(&steps()[2..]).unwrap();
 
-        let mut fake = Fake { fault: Some(Fault::Die(2)), ..Fake::default() };
+        let mut fake = Fake { fault: Some(Fault::Die(2)), ..host() };
         fake.apply(&steps()).unwrap_err();
         fake.apply(&steps()[2..]).unwrap_err();
         fake.observe(&Scope::default()).unwrap_err();

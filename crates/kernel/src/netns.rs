@@ -90,6 +90,14 @@ impl Namespace {
         fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == self.identity)
     }
 
+    /// Whether a process that can be seen from here has a thread in it.
+    pub(crate) fn is_inhabited(&self) -> bool {
+        let threads = |process: fs::DirEntry| fs::read_dir(process.path().join("task")).ok();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut threads = processes.filter_map(threads).flatten().flatten();
+        threads.any(|thread| self.is_at(&thread.path().join("ns/net")))
+    }
+
     /// Does `work` with the calling thread inside, which then goes back to `home`, where it came from.
     pub(crate) fn within<T>(&self, home: &Self, work: impl FnOnce() -> T) -> Result<T> {
         self.enter().map_err(|errno| Refusal::from(errno).at("enter the namespace"))?;
@@ -163,14 +171,34 @@ pub(crate) fn create<T: Send + 'static>(
     thread.map_err(|error| Refusal::from(errno(&error)).at("start a thread"))
 }
 
+/// The namespace that the file `path` stands for, which has to be there and another than `home`: its routes and
+/// addresses would become the host's.
+pub(crate) fn foreign(path: &Path, home: &Namespace) -> Result<Namespace> {
+    let namespace = at(path)?;
+    if namespace.is(home) {
+        let cause = format!("{} stands for the host's own namespace", path.display());
+        return Err(Refusal::new(Failure::Other, cause).hint(Failure::Other, "use --net host"));
+    }
+    Ok(namespace)
+}
+
 /// The namespace that the file `path` stands for, which has to be there.
 pub(crate) fn at(path: &Path) -> Result<Namespace> {
     Namespace::open(path).map_err(|error| match errno(&error) {
+        Errno::ENOENT if process_of(path).is_some_and(|process| !process.exists()) => {
+            let cause = format!("there is no process behind {}", path.display());
+            Refusal::new(Failure::NotFound, cause)
+        }
         Errno::EINVAL => {
             Refusal::new(Failure::Other, format!("{} stands for no network namespace", path.display()))
         }
         errno => Refusal::from(errno).at(path.display()),
     })
+}
+
+/// The directory of the process whose namespace file `path` is: /proc/PID of /proc/PID/ns/net.
+fn process_of(path: &Path) -> Option<&Path> {
+    path.parent().and_then(Path::parent).filter(|process| process.parent() == Some(Path::new("/proc")))
 }
 
 /// Pins a namespace under `name`.

@@ -15,7 +15,7 @@ pub struct Lease {
     /// The address.
     pub address: IpAddr,
     /// Where the endpoint's default route would go: the pool's `DefaultGateway...` or its bridge;
-    /// none on an internal network.
+    /// none on an internal network, or in a namespace that had a default route before.
     pub gateway: Option<IpAddr>,
     /// Whether it was given out before: then neighbours may remember another MAC for it.
     #[serde(default)]

@@ -1,9 +1,11 @@
 //! The door to the kernel, and what may come back through it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Name, PortRange, Protocol};
+use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
 use thiserror::Error;
 
 use crate::{Scope, State, Step};
@@ -62,11 +64,34 @@ pub trait Kernel {
     /// process has deleted firewall elements just now. Without it nothing goes wrong, the end only comes later.
     fn linger(&mut self, _others: bool) {}
 
+    /// What is in somebody else's network namespace, which the file `path` stands for.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] if there is no such file or process; if the file stands for no network namespace, or for
+    /// the host's own.
+    fn look_into(&mut self, path: &Path) -> Result<Inside, KernelError>;
+
+    /// Whether the namespace pinned under `name` is held by nothing but that pin: `source`, the file that it was given
+    /// by, stands for it no more, and no process that can be seen is in it.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn is_deserted(&mut self, name: &Name, source: &Path) -> Result<bool, KernelError>;
+
     /// The ports of a bridge by name.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     fn bridge_ports(&mut self, bridge: &IfName) -> Result<Vec<IfName>, KernelError>;
+}
+
+/// What is in a network namespace already.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Inside {
+    /// Its devices.
+    pub devices: BTreeSet<IfName>,
+    /// Its default routes: the family, and the device that each leaves by.
+    pub default_routes: BTreeSet<(Family, IfName)>,
 }
 
 /// A prefix that the host uses, and for what.

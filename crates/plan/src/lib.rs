@@ -14,7 +14,7 @@ pub mod ipam;
 pub mod ports;
 
 pub use diff::diff;
-pub use kernel::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder};
+pub use kernel::{Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder};
 pub use patch::{Patch, PatchEnd};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
 pub use step::Step;

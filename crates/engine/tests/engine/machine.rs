@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linkspan_kernel::Fake;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
-use linkspan_plan::{HostPrefix, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step};
+use linkspan_plan::{
+    HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step,
+};
 
 /// When the process that calls the kernel dies, counted in calls from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +116,14 @@ impl Kernel for Machine {
         pairs: &[(IfName, Name, IfName)],
     ) -> Result<Vec<Option<LinkFacts>>, KernelError> {
         self.call(|fake| fake.link_facts(pairs))
+    }
+
+    fn look_into(&mut self, path: &Path) -> Result<Inside, KernelError> {
+        self.call(|fake| fake.look_into(path))
+    }
+
+    fn is_deserted(&mut self, name: &Name, source: &Path) -> Result<bool, KernelError> {
+        self.call(|fake| fake.is_deserted(name, source))
     }
 
     fn bridge_ports(&mut self, bridge: &IfName) -> Result<Vec<IfName>, KernelError> {

@@ -123,15 +123,7 @@ impl Host {
             }
             Origin::Host => netns::pin(name, &self.home),
             Origin::Pinned(other) => netns::pin(name, &netns::at(&netns::pin_path(other))?),
-            Origin::Path(path) => {
-                let namespace = netns::at(path)?;
-                if namespace.is(&self.home) {
-                    // Its routes and addresses would become the host's.
-                    let cause = format!("{} stands for the host's own namespace", path.display());
-                    return Err(Refusal::new(Failure::Other, cause).hint(Failure::Other, "use --net host"));
-                }
-                netns::pin(name, &namespace)
-            }
+            Origin::Path(path) => netns::pin(name, &netns::foreign(path, &self.home)?),
         }
     }
 

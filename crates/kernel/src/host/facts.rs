@@ -1,14 +1,16 @@
 //! Questions about the host that are no part of a plan's state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use linkspan_model::{IfName, Name};
-use linkspan_plan::{HostPrefix, LinkFacts};
+use linkspan_plan::{HostPrefix, Inside, LinkFacts};
 
 use super::{find_link, find_links};
 use crate::error::Result;
-use crate::netlink::Socket;
+use crate::netlink::{Family, Socket};
+use crate::netns::{self, Namespace, Pin};
 use crate::rtnl::address::{self, Address};
 use crate::rtnl::link::{self, Link};
 use crate::rtnl::route::{self, Route};
@@ -58,6 +60,33 @@ pub(super) fn link_facts(
     let links = find_links(socket, pairs.iter().map(|(host, ..)| link::get(host)).collect())?;
     let facts = |link: Link| Some(LinkFacts { host_index: link.index, sandbox_index: link.peer? });
     Ok(links.into_iter().map(|link| link.and_then(facts)).collect())
+}
+
+/// What is in the namespace that `path` stands for.
+pub(super) fn look_into(path: &Path, home: &Namespace) -> Result<Inside> {
+    let mut socket = netns::foreign(path, home)?.within(home, || Socket::open(Family::Route))??;
+    let mut devices = BTreeMap::new();
+    for answer in socket.dump(link::dump)? {
+        let name =
+            Link::parse(&answer.body).and_then(|link| Some((link.index, link.name.parse::<IfName>().ok()?)));
+        devices.extend(name);
+    }
+    let default = |route: Route| {
+        let device = route.index.and_then(|index| devices.get(&index));
+        device.filter(|_| route.destination.is_none()).map(|device| (route.family, device.clone()))
+    };
+    let routes = socket.dump(route::dump)?;
+    let routes = routes.iter().filter_map(|answer| Route::parse(&answer.body));
+    let default_routes = routes.filter_map(default).collect();
+    Ok(Inside { devices: devices.into_values().collect(), default_routes })
+}
+
+/// Whether the namespace pinned under `name` is held by that pin alone, now that `source` may stand for it no more.
+pub(super) fn is_deserted(name: &Name, source: &Path) -> Result<bool> {
+    Ok(match Pin::look(name)? {
+        Pin::Alive(namespace) => !namespace.is_at(source) && !namespace.is_inhabited(),
+        Pin::Absent | Pin::Stale => false,
+    })
 }
 
 /// The ports of a bridge; none if it is not there.

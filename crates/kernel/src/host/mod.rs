@@ -16,7 +16,9 @@ use std::thread::JoinHandle;
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
-use linkspan_plan::{Failure, HostPrefix, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step};
+use linkspan_plan::{
+    Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step,
+};
 
 use crate::error::{Refusal, Result};
 use crate::firewall::{self, Firewall};
@@ -223,6 +225,16 @@ impl Kernel for Host {
     ) -> std::result::Result<Vec<Option<LinkFacts>>, KernelError> {
         facts::link_facts(&mut self.route, pairs)
             .map_err(|refusal| refusal.of("look up the interface numbers"))
+    }
+
+    fn look_into(&mut self, path: &Path) -> std::result::Result<Inside, KernelError> {
+        facts::look_into(path, &self.home)
+            .map_err(|refusal| refusal.of(format!("use namespace {}", path.display())))
+    }
+
+    fn is_deserted(&mut self, name: &Name, source: &Path) -> std::result::Result<bool, KernelError> {
+        facts::is_deserted(name, source)
+            .map_err(|refusal| refusal.of(format!("see who is in the namespace of {name}")))
     }
 
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {

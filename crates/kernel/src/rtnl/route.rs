@@ -8,6 +8,8 @@ use libc::{
     RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
 };
 
+use linkspan_model::Family;
+
 use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
 use crate::netlink::{Attrs, Message};
 
@@ -59,6 +61,8 @@ pub(crate) fn is_local(body: &[u8]) -> bool {
 /// A route of the main table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Route {
+    /// Its family.
+    pub(crate) family: Family,
     /// Where it leads; none for a default route.
     pub(crate) destination: Option<IpNet>,
     /// The next hop.
@@ -70,7 +74,12 @@ pub(crate) struct Route {
 impl Route {
     /// Reads the body of an RTM_NEWROUTE; none if it is of another table.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
-        let (prefix, table) = (*body.get(1)?, *body.get(4)?);
+        let (family, prefix, table) = (*body.first()?, *body.get(1)?, *body.get(4)?);
+        let family = match i32::from(family) {
+            libc::AF_INET => Family::V4,
+            libc::AF_INET6 => Family::V6,
+            _ => return None,
+        };
         let attrs = Attrs::new(body.get(RTMSG..)?);
         let destination = match attrs.get(RTA_DST) {
             Some(bytes) => Some(IpNet::new(address_from(bytes)?, prefix).ok()?),
@@ -78,7 +87,7 @@ impl Route {
         };
         let index = attrs.u32(RTA_OIF).or_else(|| first_hop(attrs.get(RTA_MULTIPATH)?));
         let gateway = attrs.get(RTA_GATEWAY).and_then(address_from);
-        (table == RT_TABLE_MAIN).then_some(Self { destination, gateway, index })
+        (table == RT_TABLE_MAIN).then_some(Self { family, destination, gateway, index })
     }
 }
 
@@ -89,14 +98,17 @@ fn first_hop(hops: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, add_default};
+    use super::{Family, Route, add_default};
 
     #[test]
     fn a_default_route_reads_back() {
         let via = "10.0.0.1".parse().unwrap();
         let bytes = add_default(via, 3).finish(1, 0);
         let route = Route::parse(&bytes[16..]);
-        assert_eq!(route, Some(Route { destination: None, gateway: Some(via), index: Some(3) }));
+        assert_eq!(
+            route,
+            Some(Route { family: Family::V4, destination: None, gateway: Some(via), index: Some(3) })
+        );
         assert_eq!(Route::parse(&bytes[16..20]), None);
     }
 }
