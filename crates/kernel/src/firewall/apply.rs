@@ -55,16 +55,16 @@ impl Firewall {
             todo = outstanding(changes, table, deleted(changes)).into();
         }
         let mut attempt = 1;
-        let mut bridges = true;
+        let mut lacking = Vec::new();
         loop {
             let mut requests = requests(&todo, table);
-            requests.retain(|request| bridges || request.family != Family::Bridge);
+            requests.retain(|request| !lacking.contains(&request.family));
             let Err(failed) = self.commit(requests) else { return Ok(()) };
             if attempt == ATTEMPTS || !failed.may_pass(&todo) {
                 return Err(self.explain(steps, *failed));
             }
             attempt += 1;
-            bridges &= !failed.lacks_bridges();
+            lacking.extend(failed.lacks());
             table = self.table()?;
             let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
             todo = outstanding(changes, table, there).into();
@@ -172,16 +172,16 @@ fn is_clash(errno: Errno) -> bool {
 }
 
 impl Failed<'_> {
-    /// Whether the kernel has no tables for bridges. The rest does not need them.
-    fn lacks_bridges(&self) -> bool {
+    /// The family whose tables the kernel does not have, or not all that is in ours. The rest does not need it.
+    fn lacks(&self) -> Option<Family> {
         let unknown = matches!(self.error.errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT);
-        self.family == Some(Family::Bridge) && unknown
+        self.family.filter(|family| *family != Family::Inet && unknown)
     }
 
     /// Whether looking again may help: something to delete was gone, or another process made the table just now.
     fn may_pass(&self, changes: &[Change]) -> bool {
         match self.about {
-            _ if self.lacks_bridges() => true,
+            _ if self.lacks().is_some() => true,
             Some(About::Table { .. }) => matches!(self.error.errno, Errno::ENOENT | Errno::EEXIST),
             Some(About::Elements { .. }) => {
                 let deletes = changes.iter().any(|change| matches!(change.kind, Kind::Delete(_)));

@@ -35,7 +35,7 @@ pub(super) enum Kind {
 pub(super) struct Request<'a> {
     pub(super) message: Message,
     pub(super) about: About<'a>,
-    /// Of which table.
+    /// The table without which it is of no use.
     pub(super) family: Family,
 }
 
@@ -129,7 +129,7 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>>
                 run.finish(&mut requests);
                 let inet = Family::Inet;
                 requests.push(of_table(*step, inet, delete_table(inet)));
-                delete_bridge_table(*step, &mut requests);
+                delete_others(*step, &mut requests);
                 table = Table::Absent;
             }
         }
@@ -142,8 +142,8 @@ fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
     if table != Table::Absent {
         requests.push(of_table(step, Family::Inet, delete_table(Family::Inet)));
     }
-    delete_bridge_table(step, requests);
-    for family in [Family::Inet, Family::Bridge] {
+    delete_others(step, requests);
+    for family in [Family::Inet, Family::Ip6, Family::Bridge] {
         requests.push(of_table(step, family, create_table(family, &userdata::of_table(VERSION))));
         requests.extend(parts(family).into_iter().map(|part| Request {
             message: part.message,
@@ -153,10 +153,12 @@ fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
     }
 }
 
-/// Whether it is there is not asked; that one that is not there may be deleted is new in Linux 6.3.
-fn delete_bridge_table(step: usize, requests: &mut Vec<Request<'_>>) {
-    let family = Family::Bridge;
-    requests.extend([add_table(family), delete_table(family)].map(|message| of_table(step, family, message)));
+/// Whether they are there is not asked; that one that is not there may be deleted is new in Linux 6.3.
+fn delete_others(step: usize, requests: &mut Vec<Request<'_>>) {
+    for family in [Family::Ip6, Family::Bridge] {
+        let messages = [add_table(family), delete_table(family)];
+        requests.extend(messages.map(|message| of_table(step, family, message)));
+    }
 }
 
 const fn of_table<'a>(step: usize, family: Family, message: Message) -> Request<'a> {

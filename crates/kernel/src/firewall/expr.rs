@@ -42,7 +42,21 @@ pub(super) enum Meta {
 #[derive(Clone, Copy)]
 pub(super) enum Ct {
     State = 0,
+    Direction = 1,
     Status = 2,
+    ProtoDst = 12,
+    DstIp6 = 22,
+}
+
+/// What keeps a checksum right when a part of a packet is set.
+#[derive(Clone, Copy)]
+pub(super) enum Checksum {
+    /// The transport header's, which takes the addresses in.
+    Pseudoheader,
+    /// One as TCP has it.
+    Internet,
+    /// SCTP's.
+    Sctp,
 }
 
 /// The header that `payload` reads from.
@@ -61,6 +75,7 @@ pub(super) enum Fib {
 }
 
 enum Value {
+    Byte(u8),
     Number(u32),
     Bytes(Vec<u8>),
     Name(&'static str),
@@ -85,6 +100,47 @@ impl Rule {
     /// Loads `key` of the connection into register 0.
     pub(super) fn ct(self, key: Ct) -> Self {
         self.expression("ct", [(1, register(0)), (2, Value::Number(key as u32))])
+    }
+
+    /// Loads `key` as it was in the first packet of the connection into register `to`.
+    pub(super) fn ct_original(self, key: Ct, to: u32) -> Self {
+        const DIR_ORIGINAL: u8 = 0;
+        self.expression(
+            "ct",
+            [(1, register(to)), (2, Value::Number(key as u32)), (3, Value::Byte(DIR_ORIGINAL))],
+        )
+    }
+
+    /// Loads `bytes` into register `to`.
+    pub(super) fn value(self, to: u32, bytes: impl Into<Vec<u8>>) -> Self {
+        self.expression("immediate", [(1, register(to)), (2, Value::Bytes(bytes.into()))])
+    }
+
+    /// Puts register 0 into `length` bytes at `offset` of `header`. The `checksum` that changes with it lies at
+    /// `checksum_at` of the same header.
+    pub(super) fn set_payload(
+        self,
+        header: Header,
+        offset: u32,
+        length: u32,
+        checksum_at: u32,
+        checksum: Checksum,
+    ) -> Self {
+        const L4CSUM_PSEUDOHDR: u32 = 1;
+        let (kind, flags) = match checksum {
+            Checksum::Pseudoheader => (0, L4CSUM_PSEUDOHDR),
+            Checksum::Internet => (1, 0),
+            Checksum::Sctp => (2, 0),
+        };
+        let numbers = [(2, header as u32), (3, offset), (4, length), (6, kind), (7, checksum_at), (8, flags)];
+        let mut attributes = vec![(5, register(0))];
+        attributes.extend(numbers.map(|(attribute, number)| (attribute, Value::Number(number))));
+        self.expression("payload", attributes)
+    }
+
+    /// Sends a copy to the address in register `address` by the device whose index is in register `device`.
+    pub(super) fn dup(self, address: u32, device: u32) -> Self {
+        self.expression("dup", [(1, register(address)), (2, register(device))])
     }
 
     /// Loads `length` bytes at `offset` of `header` into register `to`.
@@ -218,6 +274,7 @@ fn register(number: u32) -> Value {
 impl Value {
     fn write(&self, kind: u16, message: &mut Message) {
         match self {
+            Self::Byte(byte) => message.attr_u8(kind, *byte),
             Self::Number(number) => message.attr_be32(kind, *number),
             Self::Bytes(bytes) => message.nest(kind, |data| _ = data.attr(DATA_VALUE, bytes)),
             Self::Name(name) => message.attr_str(kind, name),

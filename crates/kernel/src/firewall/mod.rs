@@ -1,7 +1,7 @@
 //! The nf_tables table `inet linkspan`: published ports, masquerading, and networks that are apart.
 //!
-//! With it comes and goes `bridge linkspan`, where the kernel has tables of that family: it keeps sandboxes from
-//! posing as each other's IPv6 router.
+//! With it come and go two more where the kernel can have them: `bridge linkspan` keeps sandboxes from posing as each
+//! other's IPv6 router, `ip6 linkspan` leads the answers of published ports back to ::1.
 //!
 //! Chains and rules never change; everything that varies is an element of a set or map, so that what an attach
 //! costs does not depend on what else is there.

@@ -69,6 +69,8 @@ pub(super) enum Family {
     Inet = 1,
     /// Frames that go through a bridge. Not every kernel has it.
     Bridge = 7,
+    /// Packets of IPv6, and what can be done with them only. Not every kernel has all of it.
+    Ip6 = 10,
 }
 
 /// Where a base chain stands in a packet's way (linux/netfilter.h).

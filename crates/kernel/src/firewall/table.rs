@@ -1,18 +1,18 @@
-//! The tables `inet linkspan` and `bridge linkspan`: everything in them but the elements of sets, and all of that
-//! never changes.
+//! The tables `inet linkspan`, `ip6 linkspan` and `bridge linkspan`: everything in them but the elements of sets, and
+//! all of that never changes.
 
 use std::net::Ipv6Addr;
 
 use crate::netlink::Message;
 use crate::rtnl::link::PORTS;
 
-use super::expr::{Ct, Fib, Header, Meta, Rule};
+use super::expr::{Checksum, Ct, Fib, Header, Meta, Rule};
 use super::nft::{Base, Family, Hook, add_chain};
 use super::set::SETS;
 use super::userdata;
 
 /// The comment of the tables: with another one they are of another version, and are replaced.
-pub(super) const VERSION: &str = "linkspan 2";
+pub(super) const VERSION: &str = "linkspan 3";
 
 // linux/netfilter.h
 const NFPROTO_IPV4: u8 = 2;
@@ -21,6 +21,10 @@ const NFPROTO_IPV6: u8 = 10;
 const ESTABLISHED: u32 = 1 << 1;
 const RELATED: u32 = 1 << 2;
 const DNAT: u32 = 1 << 5;
+// linux/netfilter/nf_conntrack_common.h: IP_CT_DIR_REPLY
+const REPLY: u8 = 1;
+// net/flow.h: LOOPBACK_IFINDEX, the same in every network namespace
+const LOOPBACK_INDEX: u32 = 1;
 // linux/rtnetlink.h
 const RTN_LOCAL: u32 = 2;
 // linux/if_ether.h
@@ -47,10 +51,11 @@ pub(super) struct Part {
     pub(super) message: Message,
 }
 
-/// What makes the table of `family`, after the table itself.
+/// What makes the table of `family`, after the table itself, with what elsewhere is of use only with it.
 pub(super) fn parts(family: Family) -> Vec<Part> {
     let (sets, chains) = match family {
         Family::Inet => (SETS.as_slice(), chains().into()),
+        Family::Ip6 => (&[][..], loopback().into()),
         Family::Bridge => (&[][..], vec![advertisements()]),
     };
     let sets = sets.iter().zip(1..).map(|(set, id)| Part {
@@ -63,14 +68,14 @@ pub(super) fn parts(family: Family) -> Vec<Part> {
         needs: chain.base.iter().filter(|base| base.kind == "nat").map(|_| "nat").collect(),
         message: add_chain(family, chain.name, chain.base.as_ref(), &userdata::of_chain(chain.comment)),
     });
-    let rules = chains.iter().flat_map(|chain| {
-        chain.rules.iter().map(|rule| Part {
-            what: format!("a rule of chain {}", chain.name),
-            needs: rule.expressions().collect(),
-            message: rule.append_to(family, chain.name),
-        })
-    });
-    sets.chain(bare).chain(rules).collect()
+    let part = |rule: &Rule, family, chain| Part {
+        what: format!("a rule of chain {chain}"),
+        needs: rule.expressions().collect(),
+        message: rule.append_to(family, chain),
+    };
+    let rules = chains.iter().flat_map(|chain| chain.rules.iter().map(|rule| part(rule, family, chain.name)));
+    let elsewhere = (family == Family::Ip6).then(|| part(&from_loopback(), Family::Inet, "output"));
+    sets.chain(bare).chain(rules).chain(elsewhere).collect()
 }
 
 struct Chain {
@@ -84,7 +89,7 @@ fn chains() -> [Chain; 7] {
     [
         Chain {
             name: "guard",
-            comment: "127.0.0.0/8 stays inside the host, though bridges have route_localnet",
+            comment: "127.0.0.0/8 and ::1 stay inside the host",
             base: base("filter", Hook::Prerouting, -300),
             rules: guard(),
         },
@@ -143,6 +148,8 @@ fn guard() -> Vec<Rule> {
     vec![
         rule().ip_daddr_loopback().iifname("bridges").drop(),
         rule().ip_saddr_loopback().iifname("bridges").drop(),
+        rule().ip6_daddr_loopback().iifname("bridges").drop(),
+        rule().ip6_saddr_loopback().iifname("bridges").drop(),
     ]
 }
 
@@ -154,12 +161,47 @@ fn prerouting() -> Vec<Rule> {
     ]
 }
 
-// The way back to ::1 is one that the kernel takes only from lo, so there a client must be refused at once, and
-// try 127.0.0.1.
 fn output() -> Vec<Rule> {
     vec![
         rule().nfproto(NFPROTO_IPV4).daddr_local().goto("publish4"),
         rule().ip6_daddr_not_loopback().daddr_local().goto("publish6"),
+    ]
+}
+
+/// At the end of `output`. Without the table that leads the answers back, a client at ::1 has to be refused at once, and
+/// goes on to 127.0.0.1.
+fn from_loopback() -> Rule {
+    rule().ip6_daddr_loopback().goto("publish6")
+}
+
+/// The kernel takes nothing for ::1 that comes in by another device than lo (`ip6_rcv_core`, `rt6_need_strict`). Answers
+/// of a sandbox to ::1, which conntrack has just told to be some, are brought there: a copy goes through lo.
+/// A copy is not tracked, so its source is set back by hand.
+fn loopback() -> [Chain; 2] {
+    let port = |protocol| rule().l4proto(protocol).ct_original(Ct::ProtoDst, 0);
+    [
+        Chain {
+            name: "prerouting",
+            comment: "what a published port answers to ::1",
+            base: base("filter", Hook::Prerouting, -90),
+            rules: vec![rule().daddr_loopback().ct_reply().ct(Ct::Status).any_of(DNAT).goto("answer")],
+        },
+        Chain {
+            name: "answer",
+            comment: "from the address and port that were asked, by way of lo",
+            base: None,
+            rules: vec![
+                port(TCP).set_source_port(16, Checksum::Internet),
+                port(UDP).set_source_port(6, Checksum::Internet),
+                port(SCTP).set_source_port(8, Checksum::Sctp),
+                rule().ct_original(Ct::DstIp6, 0).set_ip6_saddr(),
+                rule()
+                    .value(0, Ipv6Addr::LOCALHOST.octets())
+                    .value(4, LOOPBACK_INDEX.to_ne_bytes())
+                    .dup(0, 4),
+                rule().drop(),
+            ],
+        },
     ]
 }
 
@@ -207,6 +249,7 @@ fn postrouting() -> Vec<Rule> {
         rule().ct(Ct::Status).any_of(DNAT).iifname_oifname("same_bridge").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).no_iif().oifname("bridges").saddr_not_local().masquerade(),
         rule().ip_saddr_loopback().oifname("bridges").masquerade(),
+        rule().ip6_saddr_loopback().oifname("bridges").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).oifname("foreign_gateway").masquerade(),
         rule().iifname("masqueraded").oifname_not("bridges").masquerade(),
     ]
@@ -266,8 +309,34 @@ impl Rule {
         self.nfproto(NFPROTO_IPV4).payload(Header::Network, 16, 1, 0).unequal([127])
     }
 
+    fn ip6_daddr_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV6).daddr_loopback()
+    }
+
+    /// `ip6 daddr ::1` where there is IPv6 only.
+    fn daddr_loopback(self) -> Self {
+        self.ip6_daddr().equal(Ipv6Addr::LOCALHOST.octets())
+    }
+
+    fn ct_reply(self) -> Self {
+        self.ct(Ct::Direction).equal([REPLY])
+    }
+
+    /// The first two bytes of TCP, UDP and SCTP, from register 0.
+    fn set_source_port(self, checksum_at: u32, checksum: Checksum) -> Self {
+        self.set_payload(Header::Transport, 0, 2, checksum_at, checksum)
+    }
+
+    fn set_ip6_saddr(self) -> Self {
+        self.set_payload(Header::Network, 8, 16, 0, Checksum::Pseudoheader)
+    }
+
     fn ip6_daddr_not_loopback(self) -> Self {
         self.nfproto(NFPROTO_IPV6).ip6_daddr().unequal(Ipv6Addr::LOCALHOST.octets())
+    }
+
+    fn ip6_saddr_loopback(self) -> Self {
+        self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0).equal(Ipv6Addr::LOCALHOST.octets())
     }
 
     fn ip_saddr_loopback(self) -> Self {

@@ -41,7 +41,7 @@ fn all(firewall: &mut Firewall) -> Option<BTreeSet<Element>> {
 fn nft_reads_the_tables_as_they_are_meant() {
     lab::run(lab::here!(), || {
         created(&one_of_each());
-        let listed = sh("nft list table inet linkspan; nft list table bridge linkspan");
+        let listed = sh("for family in inet ip6 bridge; do nft list table $family linkspan; done");
         let golden = include_str!("table.nft");
         assert!(listed == golden, "nft lists:\n{listed}");
     });
@@ -52,7 +52,7 @@ fn nft_takes_back_what_it_lists() {
     lab::run(lab::here!(), || {
         let mut firewall = created(&one_of_each());
         sh("nft list ruleset | nft -c -f -");
-        sh("nft list table bridge linkspan | nft -c -f -");
+        sh("for family in ip6 bridge; do nft list table $family linkspan | nft -c -f -; done");
         assert!(sh("nft -j list ruleset").contains("publish4_any"));
         sh("nft list ruleset > /tmp/rules.$$ && nft flush ruleset && nft -f /tmp/rules.$$; rm /tmp/rules.$$");
         assert_eq!(all(&mut firewall), Some(one_of_each().into_iter().collect()));
@@ -208,20 +208,20 @@ fn tables() -> Vec<String> {
 }
 
 #[test]
-fn the_table_for_bridges_comes_and_goes_with_the_other() {
+fn the_other_tables_come_and_go_with_the_first() {
     lab::run(lab::here!(), || {
-        let both = ["table inet linkspan", "table bridge linkspan"];
         let mut firewall = created(&[bridge("br-1")]);
         let rules = sh("nft -s list ruleset");
-        assert_eq!(tables(), both);
+        let all = ["table inet linkspan", "table ip6 linkspan", "table bridge linkspan"];
+        assert_eq!(BTreeSet::from_iter(tables()), all.map(str::to_owned).into());
         firewall.apply(&[Step::DeleteFirewall]).unwrap();
         assert!(tables().is_empty());
 
         let broken = [
             "nft flush ruleset",
             "nft delete table inet linkspan",
-            "nft delete table inet linkspan; nft flush table bridge linkspan",
-            "nft delete table inet linkspan; nft delete table bridge linkspan;
+            "nft delete table inet linkspan; nft flush table bridge linkspan; nft flush table ip6 linkspan",
+            "nft delete table inet linkspan; nft delete table bridge linkspan; nft delete table ip6 linkspan;
              nft 'add table inet linkspan { comment \"linkspan 1\"; }'",
         ];
         for breaks in broken {
@@ -231,7 +231,7 @@ fn the_table_for_bridges_comes_and_goes_with_the_other() {
             assert_eq!(sh("nft -s list ruleset"), rules, "{breaks}");
         }
 
-        sh("nft delete table bridge linkspan");
+        sh("nft delete table bridge linkspan; nft delete table ip6 linkspan");
         firewall.apply(&[Step::DeleteElement(bridge("br-1")), Step::DeleteFirewall]).unwrap();
         assert!(tables().is_empty());
     });
