@@ -26,6 +26,7 @@ mod foreign;
 mod ipam;
 mod modes;
 mod names;
+mod neighbours;
 mod ports;
 mod program;
 mod publish;
