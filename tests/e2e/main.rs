@@ -24,6 +24,7 @@ mod connect;
 mod errors;
 mod foreign;
 mod ipam;
+mod matrix;
 mod modes;
 mod names;
 mod neighbours;

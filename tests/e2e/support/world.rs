@@ -48,12 +48,12 @@ impl World {
 }
 
 /// Sets whether bridged frames pass the host's firewall too, as on hosts where other container engines run. Where the
-/// kernel cannot, they never do.
-pub fn bridge_netfilter(value: &str) {
-    let setting = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
-    if setting.exists() {
-        fs::write(setting, value).expect("a sysctl of this namespace");
-    }
+/// kernel cannot, they never do; whether it can.
+pub fn bridge_netfilter(value: &str) -> bool {
+    ["iptables", "ip6tables"].into_iter().all(|tables| {
+        let setting = format!("/proc/sys/net/bridge/bridge-nf-call-{tables}");
+        Path::new(&setting).exists() && fs::write(setting, value).is_ok()
+    })
 }
 
 /// Serves both protocols at each of these ports.
