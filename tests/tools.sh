@@ -9,6 +9,7 @@ tools=(
   ip:iproute2 bridge:iproute2 ss:iproute2 tc:iproute2 nft:nftables ethtool:ethtool ping:iputils-ping
   curl:curl tcpdump:tcpdump strace:strace ps:procps unshare:util-linux nsenter:util-linux
   setpriv:util-linux brctl:bridge-utils python3:python3
+  ovsdb-server:openvswitch-common ovs-vswitchd:openvswitch-switch ovs-vsctl:openvswitch-switch
 )
 
 # Debian keeps some of them where only root's PATH looks.

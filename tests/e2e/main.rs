@@ -28,6 +28,7 @@ mod matrix;
 mod modes;
 mod names;
 mod neighbours;
+mod ovs;
 mod ports;
 mod program;
 mod publish;

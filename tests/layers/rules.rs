@@ -147,10 +147,16 @@ pub const LINKS: &[Link] = &[
         why: "flags and tables belong to the command line frontend",
     },
     Link {
-        crates: &["serde_json", "serde_yaml", "serde_yaml_ng", "toml"],
+        crates: &["serde_yaml", "serde_yaml_ng", "toml"],
         by: By::AllBut(&["linkspan-model", "linkspan-plan", "linkspan-kernel"]),
         in_tests: false,
         why: "formats are read and written at the edges",
+    },
+    Link {
+        crates: &["serde_json"],
+        by: By::AllBut(&["linkspan-model", "linkspan-plan"]),
+        in_tests: false,
+        why: "formats are read and written at the edges; the kernel crate speaks JSON-RPC with Open vSwitch",
     },
     Link {
         crates: &["tokio", "hyper", "axum", "async-std", "smol", "etcd-client", "reqwest"],

@@ -10,6 +10,7 @@ mod error;
 mod foreign;
 mod names;
 mod networks;
+mod ovs;
 mod publish;
 mod recover;
 mod sandboxes;

@@ -86,6 +86,7 @@ impl<K: Kernel> Engine<K> {
     fn found_network(&mut self, mut network: Network) -> Result<Network, Error> {
         let mut host = self.kernel.host_prefixes()?;
         self.refuse_foreign_bridge(&network)?;
+        self.refuse_missing_switch(&network)?;
         let object = Object::Network(network.name.clone());
         let journal = self.store.write(|tx| {
             if tx.journal()?.iter().any(|entry| entry.object == object) {
@@ -238,6 +239,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes a network out of kernel, files and store, with its journal entries. The firewall table goes with the last.
     pub(crate) fn erase_network(&mut self, network: &Network) -> Result<(), Error> {
+        self.tell_of_port_left(network);
         self.converge(State { firewall: Some([].into()), ..State::default() }, &desired::network(network))?;
         if self.is_last(network)? {
             self.drop_firewall(network)?;

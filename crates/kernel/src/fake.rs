@@ -30,6 +30,8 @@ pub struct Fake {
     pub addresses: BTreeSet<IpAddr>,
     /// Who listens on the host.
     pub listeners: Vec<Listener>,
+    /// The bridges of Open vSwitch; none if it does not run.
+    pub ovs: Option<BTreeSet<String>>,
     /// Devices that are not ours, with their kind as `dummy`.
     pub devices: BTreeMap<IfName, String>,
     /// Namespaces of others by the files that stand for them, with what is in them.
@@ -164,6 +166,11 @@ impl Kernel for Fake {
         Ok(self.deserted.contains(name))
     }
 
+    fn find_ovs_bridge(&mut self, bridge: &str) -> std::result::Result<(), KernelError> {
+        self.alive()?;
+        self.ovs_bridge(bridge).map_err(|refusal| refusal.of(format!("look for the bridge {bridge}")))
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
         self.alive()?;
         let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
@@ -272,7 +279,15 @@ impl Fake {
         state.bridges.get(&patch.bridge).ok_or_else(|| absent(&patch.bridge))?;
         match &patch.to {
             PatchEnd::Bridge(above) => state.bridges.get(above).map(drop).ok_or_else(|| absent(above)),
-            PatchEnd::Ovs(_) => Ok(()),
+            PatchEnd::Ovs { bridge, .. } => self.ovs_bridge(bridge),
+        }
+    }
+
+    fn ovs_bridge(&self, bridge: &str) -> Result<()> {
+        match &self.ovs {
+            None => Err(Refusal::new(Failure::Unsupported, "Open vSwitch does not run")),
+            Some(bridges) if bridges.contains(bridge) => Ok(()),
+            Some(_) => Err(absent(bridge)),
         }
     }
 

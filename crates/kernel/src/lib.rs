@@ -13,7 +13,9 @@ pub mod tables;
 
 mod child;
 mod error;
+mod ethtool;
 mod host;
+mod ovsdb;
 mod reaper;
 mod rtnl;
 mod setup;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox};
+use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink};
 
-use crate::{Bridge, Element, Namespace, Peer, Port, Route, State};
+use crate::{Bridge, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, State};
 
 /// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
@@ -28,6 +28,15 @@ pub fn network(network: &Network) -> State {
         name.clone(),
         Bridge { mac, mtu: network.bridge.mtu, addresses, switch: false, stp: network.bridge.stp },
     );
+
+    if let Some(Uplink::Ovs(bridge)) = &network.bridge.uplink {
+        let id = network.id;
+        let to = PatchEnd::Ovs { bridge: bridge.clone(), network: id };
+        let (mtu, peer) = (network.bridge.mtu, id.downlink_ifname(0));
+        state
+            .patches
+            .insert(id.uplink_ifname(0), Patch { bridge: name.clone(), to, peer, mtu, isolated: false });
+    }
 
     let mut elements: BTreeSet<_> = [Element::Bridge(name.clone())].into();
     if network.internal {

@@ -78,6 +78,13 @@ pub trait Kernel {
     /// If that cannot be found out.
     fn is_deserted(&mut self, name: &Name, source: &Path) -> Result<bool, KernelError>;
 
+    /// That Open vSwitch has a bridge of this name.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] if it has none, [`Failure::Unsupported`] if Open vSwitch does not run, others if it cannot
+    /// be asked.
+    fn find_ovs_bridge(&mut self, bridge: &str) -> Result<(), KernelError>;
+
     /// The ports of a bridge by name.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use linkspan_model::IfName;
+use linkspan_model::{Id, IfName};
 
 use crate::diff::bridge_moves;
 use crate::{State, Step};
@@ -29,14 +29,19 @@ pub enum PatchEnd {
     /// A Linux bridge.
     Bridge(IfName),
     /// A bridge of Open vSwitch.
-    Ovs(String),
+    Ovs {
+        /// Its name, which need not be a device's.
+        bridge: String,
+        /// The network that the port there is marked with.
+        network: Id,
+    },
 }
 
 impl fmt::Display for PatchEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bridge(name) => write!(f, "{name}"),
-            Self::Ovs(name) => write!(f, "ovs:{name}"),
+            Self::Ovs { bridge, .. } => write!(f, "ovs:{bridge}"),
         }
     }
 }
@@ -62,7 +67,7 @@ impl Patch {
     fn ends_move(&self, desired: &State, observed: &State) -> bool {
         let above = match &self.to {
             PatchEnd::Bridge(name) => bridge_moves(desired, observed, name),
-            PatchEnd::Ovs(_) => false,
+            PatchEnd::Ovs { .. } => false,
         };
         above || bridge_moves(desired, observed, &self.bridge)
     }

@@ -11,7 +11,7 @@ use linkspan_model::{
     BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Mac, Name, NamespaceSource,
     Network, OptionMap, PortRange, Protocol, Published, Sandbox,
 };
-use linkspan_plan::{State, Step, desired, diff};
+use linkspan_plan::{PatchEnd, State, Step, desired, diff};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -205,6 +205,23 @@ fn options_of_a_network_show_in_its_steps() {
     story.turn("create sandbox safe", &[desired::sandbox(&safe, &[(locked, vault)])], &[]);
     story.turn("create sandbox lan", &[desired::sandbox(&lan, &[(open, flat)])], &[]);
     story.check("options.steps");
+}
+
+#[test]
+fn a_network_in_open_vswitch_is_a_patch() {
+    let lab = network("lab", "10.7.0.0/24", |network| {
+        network.bridge.uplink = Some("ovs:br-eth1".parse().unwrap());
+    });
+    let net = desired::network(&lab);
+    let mut story = Story::default();
+    story.turn("create network lab, plugged into br-eth1", from_ref(&net), &[]);
+    for patch in story.kernel.patches.values_mut() {
+        patch.to = PatchEnd::Bridge(lab.bridge_name());
+    }
+    story.turn("repair after the port came to be elsewhere", from_ref(&net), &[]);
+    story.turn("remove network lab", &[], &[net]);
+    story.check("open-vswitch.steps");
+    assert!(story.kernel.patches.is_empty());
 }
 
 #[test]

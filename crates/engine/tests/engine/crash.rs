@@ -6,7 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::machine::{Death, Machine};
-use crate::site::{Picture, Site, network, publishing, sandbox, to};
+use crate::site::{Picture, Site, in_ovs, network, publishing, sandbox, to};
 
 type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
 
@@ -18,7 +18,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 5] = [
+const STORIES: [Story; 6] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -30,6 +30,12 @@ const STORIES: [Story; 5] = [
         site: with_neighbour,
         make: |engine| engine.create_network(network("new", "10.9.0.0/24")).map(drop),
         unmake: |engine| engine.prune_networks().map(drop),
+    },
+    Story {
+        what: "a network in Open vSwitch",
+        site: with_switch,
+        make: |engine| engine.create_network(in_ovs("new", "10.9.0.0/24")).map(drop),
+        unmake: |engine| engine.remove_network("new").map(drop),
     },
     Story {
         what: "a sandbox on two networks with published ports",
@@ -56,6 +62,12 @@ const PORTS: &[&str] = &["8080:80", "127.0.0.1:5353:53/udp", "9000-9099:9000-909
 fn with_neighbour() -> Site {
     let site = Site::with_networks();
     site.engine().create_sandbox(&publishing("keep", &["lab", "wide"], &["80:80"])).unwrap();
+    site
+}
+
+fn with_switch() -> Site {
+    let site = with_neighbour();
+    site.machine.with(|fake| fake.ovs = Some(["br-int".to_owned()].into()));
     site
 }
 
@@ -224,7 +236,7 @@ fn a_process_that_dies_while_it_removes_something_is_finished() {
 
 #[test]
 fn repair_may_die_too() {
-    for story in &STORIES[2..4] {
+    for story in &STORIES[2..5] {
         for steps in 0.. {
             let site = (story.site)();
             let before = site.picture();

@@ -126,6 +126,10 @@ impl Kernel for Machine {
         self.call(|fake| fake.is_deserted(name, source))
     }
 
+    fn find_ovs_bridge(&mut self, bridge: &str) -> Result<(), KernelError> {
+        self.call(|fake| fake.find_ovs_bridge(bridge))
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> Result<Vec<IfName>, KernelError> {
         self.call(|fake| fake.bridge_ports(bridge))
     }

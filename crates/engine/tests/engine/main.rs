@@ -6,6 +6,7 @@ mod crash;
 mod foreign;
 mod machine;
 mod names;
+mod ovs;
 mod ports;
 mod races;
 mod repair;

@@ -176,6 +176,12 @@ pub fn network(name: &str, subnet: &str) -> NetworkRequest {
     }
 }
 
+/// A network plugged into the bridge br-int of Open vSwitch.
+pub fn in_ovs(name: &str, subnet: &str) -> NetworkRequest {
+    let options = [("linkspan.uplink".to_owned(), "ovs:br-int".to_owned())].into();
+    NetworkRequest { options, ..network(name, subnet) }
+}
+
 /// A sandbox on networks that are given as for `--net`.
 pub fn sandbox(name: &str, nets: &[&str]) -> SandboxRequest {
     SandboxRequest {

@@ -7,7 +7,7 @@ use linkspan_model::{IfName, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
 use nix::errno::Errno;
 
-use super::{Host, Sandbox, find_link, has_ipv6, live_link, send_tolerant, settle};
+use super::{Host, Sandbox, find_link, has_ipv6, live_link, ovs, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Message, Socket};
 use crate::netns;
@@ -151,6 +151,7 @@ impl Host {
     }
 
     fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
+        ovs::unplug(steps)?;
         let names: Vec<&IfName> = steps.iter().filter_map(doomed).collect();
         let hold = self.firewall.as_ref().map(AsFd::as_fd);
         let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(|refusal| {

@@ -3,6 +3,7 @@
 mod apply;
 mod facts;
 mod observe;
+mod ovs;
 mod patch;
 mod port;
 mod settle;
@@ -24,6 +25,7 @@ use crate::error::{Refusal, Result};
 use crate::firewall::{self, Firewall};
 use crate::netlink::{Error, Family, Message, Socket};
 use crate::netns::{self, Namespace, Pin};
+use crate::ovsdb::Switch;
 use crate::reaper::Reaper;
 use crate::rtnl::link::{self, Link};
 
@@ -235,6 +237,11 @@ impl Kernel for Host {
     fn is_deserted(&mut self, name: &Name, source: &Path) -> std::result::Result<bool, KernelError> {
         facts::is_deserted(name, source)
             .map_err(|refusal| refusal.of(format!("see who is in the namespace of {name}")))
+    }
+
+    fn find_ovs_bridge(&mut self, bridge: &str) -> std::result::Result<(), KernelError> {
+        let found = Switch::open().and_then(|mut switch| switch.bridge_kind(bridge));
+        found.map(drop).map_err(|refusal| refusal.of(format!("plug a network into ovs:{bridge}")))
     }
 
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {

@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 
 use linkspan_model::IfName;
-use linkspan_plan::{Failure, Patch, PatchEnd, Scope, State};
+use linkspan_plan::{Patch, PatchEnd, Scope, State};
 
 use super::apply::IPV6_MINIMUM_MTU;
+use super::observe::unplugged;
 use super::port::full_bridge;
-use super::{Host, find_links, live_bridge, settle};
-use crate::error::{Refusal, Result};
+use super::{Host, find_links, live_bridge, ovs, settle};
+use crate::error::Result;
 use crate::rtnl::link::{self, Link};
 
 impl Host {
     /// Joins two bridges. Both answer ARP for their own addresses only from then on.
     pub(super) fn create_patch(&mut self, name: &IfName, patch: &Patch) -> Result<()> {
-        let below = live_bridge(&mut self.route, &patch.bridge)?;
         let above = match &patch.to {
-            PatchEnd::Bridge(above) => live_bridge(&mut self.route, above)?,
-            PatchEnd::Ovs(_) => {
-                let cause = "a bridge of Open vSwitch cannot be plugged into yet";
-                return Err(Refusal::new(Failure::Unsupported, cause));
+            PatchEnd::Bridge(above) => above,
+            PatchEnd::Ovs { bridge, network } => {
+                return self.create_ovs_patch(name, patch, bridge, *network);
             }
         };
+        let below = live_bridge(&mut self.route, &patch.bridge)?;
+        let above = live_bridge(&mut self.route, above)?;
         let no_link_local = self.ipv6 && patch.mtu >= IPV6_MINIMUM_MTU;
         let port = |name, isolated| link::configure_port(name, isolated, false, no_link_local);
         let create = link::create_patch(name, below.index, &patch.peer, patch.mtu);
@@ -56,20 +57,27 @@ impl Host {
         let mut bridges: BTreeMap<u32, IfName> =
             devices.iter().map(|(name, link)| (link.index, name.clone())).collect();
         for (name, wanted) in &scope.patches {
-            let Some(link) = devices.get(name) else { continue };
-            let bridge = self.master(link, &mut bridges)?;
-            let peer =
-                find_links(&mut self.route, vec![link::get(&wanted.peer)])?.into_iter().flatten().next();
-            let ours = |peer: &Link| link.peer == Some(peer.index) && peer.peer == Some(link.index);
-            let peer = peer.filter(ours);
-            let to = match &peer {
-                Some(peer) => PatchEnd::Bridge(self.master(peer, &mut bridges)?),
-                None => PatchEnd::Bridge(super::observe::unplugged()?),
+            let pair = match devices.get(name) {
+                Some(link) => Some(self.pair(link, wanted, &mut bridges)?),
+                None => None,
             };
-            let isolated = peer.is_some_and(|peer| peer.isolated);
-            let found = Patch { bridge, to, peer: wanted.peer.clone(), mtu: link.mtu, isolated };
-            state.patches.insert(name.clone(), found);
+            let found = ovs::observe(wanted, pair)?;
+            state.patches.extend(found.map(|found| (name.clone(), found)));
         }
         Ok(())
+    }
+
+    /// A pair as the kernel has it, from its side `link`.
+    fn pair(&mut self, link: &Link, wanted: &Patch, bridges: &mut BTreeMap<u32, IfName>) -> Result<Patch> {
+        let bridge = self.master(link, bridges)?;
+        let peer = find_links(&mut self.route, vec![link::get(&wanted.peer)])?.into_iter().flatten().next();
+        let ours = |peer: &Link| link.peer == Some(peer.index) && peer.peer == Some(link.index);
+        let peer = peer.filter(ours);
+        let to = PatchEnd::Bridge(match &peer {
+            Some(peer) => self.master(peer, bridges)?,
+            None => unplugged()?,
+        });
+        let isolated = peer.is_some_and(|peer| peer.isolated);
+        Ok(Patch { bridge, to, peer: wanted.peer.clone(), mtu: link.mtu, isolated })
     }
 }
