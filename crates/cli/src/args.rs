@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use linkspan_model::{
-    Driver, HostAlias, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, TargetPort,
+    Driver, HostAlias, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, Rate, Size, TargetPort,
 };
 
 use crate::deferred::Deferred;
@@ -179,7 +179,9 @@ pub enum NetworkCommand {
     /// Attach a sandbox to one more network.
     #[command(after_help = "Examples:
   linkspan network connect lab web
-  linkspan network connect --ip 10.7.0.9 --alias db --ifname lan0 lab web")]
+  linkspan network connect --ip 10.7.0.9 --alias db --ifname lan0 lab web
+  linkspan network connect --ingress-rate 10mbit --egress-rate 2mbit lab web
+  linkspan network connect --tap lab vm")]
     Connect(Deferred<ConnectArgs>),
     /// Detach a sandbox from a network.
     #[command(after_help = "Example:
@@ -257,12 +259,37 @@ pub struct ConnectArgs {
     /// The endpoint with the highest priority has the default route.
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub gw_priority: i32,
+    /// Give a virtual machine a tap on the network's bridge; --ifname is its name on the host.
+    #[arg(long)]
+    pub tap: bool,
+    /// The user who may open the tap without privileges, by number.
+    #[arg(long, value_name = "UID", requires = "tap")]
+    pub tap_owner: Option<u32>,
+    #[command(flatten)]
+    pub limits: LimitFlags,
     /// The network.
     #[arg(value_name = "NETWORK")]
     pub network: String,
     /// The sandbox.
     #[arg(value_name = "SANDBOX")]
     pub sandbox: String,
+}
+
+/// How fast an endpoint may be.
+#[derive(ClapArgs, Debug)]
+pub struct LimitFlags {
+    /// The most that comes to the sandbox in a second, as in 10mbit.
+    #[arg(long, value_name = "RATE", value_parser = parse::<Rate>)]
+    pub ingress_rate: Option<Rate>,
+    /// How much of it may come at once, as in 128kb.
+    #[arg(long, value_name = "SIZE", value_parser = parse::<Size>, requires = "ingress_rate")]
+    pub ingress_burst: Option<Size>,
+    /// The most that the sandbox sends in a second.
+    #[arg(long, value_name = "RATE", value_parser = parse::<Rate>)]
+    pub egress_rate: Option<Rate>,
+    /// How much of it may go at once.
+    #[arg(long, value_name = "SIZE", value_parser = parse::<Size>, requires = "egress_rate")]
+    pub egress_burst: Option<Size>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -344,7 +371,8 @@ pub struct RunArgs {
 #[derive(ClapArgs, Debug)]
 pub struct SandboxFlags {
     /// What to attach to: NETWORK[,ip=A][,ip6=A][,mac=M][,alias=N][,ifname=N][,gw-priority=N], host, none or
-    /// container:NAME. By default the network `bridge`.
+    /// container:NAME. By default the network `bridge`. Limits: [,ingress-rate=10mbit][,ingress-burst=128kb]
+    /// [,egress-rate=R][,egress-burst=B].
     #[arg(long = "net", alias = "network", value_name = "SPEC", value_parser = parse::<NetSpec>)]
     pub net: Vec<NetSpec>,
     /// The IPv4 address wanted, on the one network; with several, each has its own in --net.

@@ -170,7 +170,7 @@ pub fn sandbox(view: &SandboxView) -> SandboxJson {
         id: sandbox.id.to_string(),
         created: time(sandbox.created),
         hostname: sandbox.hostname.clone(),
-        sandbox_key: sandbox.pin().display().to_string(),
+        sandbox_key: if sandbox.is_machine() { String::new() } else { sandbox.pin().display().to_string() },
         labels: sandbox.labels.clone(),
         network_settings: NetworkSettings { ports: ports(view), networks: networks.collect() },
     }
@@ -197,8 +197,8 @@ fn endpoint_json(endpoint: &Endpoint, facts: Option<linkspan_plan::LinkFacts>) -
         gw_priority: endpoint.gw_priority,
         host_if_name: endpoint.host_ifname().to_string(),
         host_if_index: facts.map(|facts| facts.host_index),
-        if_name: endpoint.ifname.to_string(),
-        if_index: facts.map(|facts| facts.sandbox_index),
+        if_name: if endpoint.is_tap() { String::new() } else { endpoint.ifname.to_string() },
+        if_index: facts.and_then(|facts| facts.sandbox_index),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bringing the kernel to what is desired, within what a command touches.
 
-use linkspan_model::{Endpoint, Id, Network};
+use linkspan_model::{Endpoint, Id, IfName, Network};
 use linkspan_plan::{Elements, Kernel, Scope, State, Step, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
 
@@ -86,7 +86,8 @@ impl<K: Kernel> Engine<K> {
         for network in &networks {
             self.observe_orphans(network, &desired, &mut observed)?;
         }
-        observed.ports.retain(|name, _| desired.ports.contains_key(name) || !theirs.ports.contains_key(name));
+        let others = |name: &IfName| theirs.ports.contains_key(name) || theirs.taps.contains_key(name);
+        observed.ports.retain(|name, _| desired.ports.contains_key(name) || !others(name));
         if let (Some(found), Some(wanted), Some(theirs)) =
             (&mut observed.firewall, &desired.firewall, &theirs.firewall)
         {
@@ -104,11 +105,13 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<(), Error> {
         let bridge = network.bridge_name();
         for name in self.kernel.bridge_ports(&bridge)? {
-            let ours = name.as_str().strip_prefix("veth").is_some_and(|hex| {
+            let (text, known) =
+                (name.as_str(), desired.ports.contains_key(&name) || desired.taps.contains_key(&name));
+            let ours = text.strip_prefix("veth").or_else(|| text.strip_prefix("tap")).is_some_and(|hex| {
                 hex.len() == 11
                     && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
             });
-            if ours && !desired.ports.contains_key(&name) {
+            if ours && !known {
                 let mtu = network.bridge.mtu;
                 let (isolated, hairpin) = (false, false);
                 let orphan =

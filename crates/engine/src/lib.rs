@@ -8,6 +8,7 @@ mod addresses;
 mod converge;
 mod error;
 mod foreign;
+mod machines;
 mod names;
 mod networks;
 mod ovs;

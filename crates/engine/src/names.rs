@@ -36,7 +36,7 @@ impl Files {
         let name = match &sandbox.namespace {
             NamespaceSource::New | NamespaceSource::Path(_) => &sandbox.name,
             NamespaceSource::Sandbox(other) => other,
-            NamespaceSource::Host => return None,
+            NamespaceSource::Host | NamespaceSource::Machine => return None,
         };
         Some(self.sandboxes().join(name.as_str()))
     }
@@ -50,12 +50,12 @@ impl Files {
     }
 
     fn write(&self, sandbox: &Sandbox, attached: &[(Endpoint, Network)], extra: &str) -> Result<(), Error> {
+        for (endpoint, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {
+            self.enter_in_roster(sandbox, endpoint, network)?;
+        }
         let Some(directory) = self.directory(sandbox) else { return Ok(()) };
         if sandbox.namespace.takes_endpoints() {
             create_directory(&directory)?;
-            for (endpoint, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {
-                self.enter_in_roster(sandbox, endpoint, network)?;
-            }
             self.write_hosts(&directory.join("hosts"), sandbox, attached, extra)?;
             write(&directory.join("resolv.conf"), &self.resolv_conf(&sandbox.dns))?;
         }

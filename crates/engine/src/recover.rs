@@ -158,6 +158,9 @@ impl<K: Kernel> Engine<K> {
         {
             return Ok(true);
         }
+        if sandbox.is_machine() {
+            return Ok(false);
+        }
         let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
         let pinned = self.kernel.observe(&scope)?.namespaces.remove(&sandbox.name);
         // A path is what the kernel gives for a pin that pins nothing.

@@ -341,6 +341,10 @@ fn insert<K: Kernel>(
 
 fn refuse_unshareable(tx: &Tx<'_>, other: &Name) -> Result<(), Error> {
     match tx.sandbox(other.as_str())? {
+        Some(found) if found.is_machine() => {
+            Err(Error::refused(format!("sandbox '{other}' has no namespace to share"))
+                .because("it is a virtual machine"))
+        }
         Some(found) if found.name == *other => Ok(()),
         _ => Err(unknown_sandbox(tx, other.as_str())?),
     }

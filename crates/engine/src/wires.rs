@@ -1,12 +1,13 @@
 //! Endpoints come and go on sandboxes that are there: connect and disconnect.
 
-use linkspan_model::{Endpoint, Family, Id, IfName, Mac, NamespaceSource, NetAttach, Network, Sandbox};
-use linkspan_plan::{Inside, Kernel, State, desired};
+use linkspan_model::{Endpoint, Family, Id, IfName, Mac, NamespaceSource, NetAttach, Network, Sandbox, Wire};
+use linkspan_plan::{Inside, Kernel, desired};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::converge::attached;
 use crate::error::Obstacle;
 use crate::foreign::leads_away;
+use crate::machines::{insert_machine, tap_name};
 use crate::publish::sandbox_of;
 use crate::{Engine, Error, PATIENCE, addresses, random_id};
 
@@ -26,22 +27,10 @@ pub fn wire(
             sandbox.name, network.name
         )));
     }
-    let taken = |name: &IfName| {
-        name.as_str() == "lo"
-            || inside.devices.contains(name)
-            || others.iter().any(|(endpoint, _)| endpoint.ifname == *name)
-    };
-    let ifname = match &attach.ifname {
-        Some(name) if taken(name) => {
-            let what = format!("sandbox '{}' has an interface {name} already", sandbox.name);
-            return Err(Error::refused(what)
-                .hinting("choose another ifname, or leave it out to have a free one chosen"));
-        }
-        Some(name) => name.clone(),
-        None => (0..)
-            .map(|n| IfName::numbered(&network.bridge.iface_prefix, n))
-            .find(|n| !taken(n))
-            .ok_or(Error::Overtaken)?,
+    let id = random_id()?;
+    let ifname = match attach.wire {
+        Wire::Veth => inner_name(sandbox, network, attach, others, inside)?,
+        Wire::Tap { .. } => tap_name(tx, id, attach)?,
     };
     if let Some(mac) = attach.mac {
         refuse_taken(tx, network, mac)?;
@@ -52,16 +41,45 @@ pub fn wire(
     }
     let mac = attach.mac.or_else(|| leases.first().map(|lease| Mac::for_ip(lease.address)));
     Ok(Endpoint {
-        id: random_id()?,
+        id,
         network: network.id,
         sandbox: sandbox.id,
+        wire: attach.wire,
         ifname,
         mac: mac.ok_or_else(|| Error::refused(format!("network '{}' has no subnet", network.name)))?,
         leases,
         aliases: attach.aliases.clone(),
         gw_priority: attach.gw_priority,
         published: Vec::new(),
+        shaping: attach.shaping.settle(network.bridge.mtu)?,
     })
+}
+
+/// What an interface inside is called: as asked for, or the next free name.
+fn inner_name(
+    sandbox: &Sandbox,
+    network: &Network,
+    attach: &NetAttach,
+    others: &[(Endpoint, Network)],
+    inside: &Inside,
+) -> Result<IfName, Error> {
+    let taken = |name: &IfName| {
+        name.as_str() == "lo"
+            || inside.devices.contains(name)
+            || others.iter().any(|(endpoint, _)| endpoint.ifname == *name)
+    };
+    match &attach.ifname {
+        Some(name) if taken(name) => {
+            let what = format!("sandbox '{}' has an interface {name} already", sandbox.name);
+            Err(Error::refused(what)
+                .hinting("choose another ifname, or leave it out to have a free one chosen"))
+        }
+        Some(name) => Ok(name.clone()),
+        None => (0..)
+            .map(|n| IfName::numbered(&network.bridge.iface_prefix, n))
+            .find(|n| !taken(n))
+            .ok_or(Error::Overtaken),
+    }
 }
 
 /// A MAC that somebody asks for must be nobody else's on the network.
@@ -77,7 +95,8 @@ fn refuse_taken(tx: &Tx<'_>, network: &Network, mac: Mac) -> Result<(), Error> {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Attaches a sandbox to one more network. Its other endpoints are not touched.
+    /// Attaches a sandbox to one more network. Its other endpoints are not touched. With a tap it is a virtual machine,
+    /// which is made if it is not there.
     ///
     /// # Errors
     /// If one of them is not there, or the address wanted is not to be had.
@@ -87,14 +106,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn try_connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
-        let sandbox = self.sandbox_called(sandbox)?;
-        if !sandbox.namespace.takes_endpoints() {
-            return Err(Error::refused(format!(
-                "sandbox '{}' cannot be attached to a network",
-                sandbox.name
-            ))
-            .because("its namespace is the host's or another sandbox's"));
-        }
+        let sandbox = self.connectable(attach, sandbox)?;
         let network = self.network_for_use(&attach.network)?;
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
         let object = Object::Sandbox(sandbox.name.clone());
@@ -104,6 +116,9 @@ impl<K: Kernel> Engine<K> {
         }
         let inside = self.look_around(&sandbox)?;
         let (before, after, journal) = self.store.write(|tx| {
+            if sandbox.is_machine() && tx.sandbox_by_id(sandbox.id)?.is_none() {
+                insert_machine(tx, &sandbox)?;
+            }
             refuse_pending(tx, &sandbox, Some(&network))?;
             let before = attached(tx, sandbox.id)?;
             let endpoint = wire(tx, &sandbox, &network, attach, &before, &inside)?;
@@ -116,10 +131,10 @@ impl<K: Kernel> Engine<K> {
         let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
         let mut wanted = desired::network(&network);
         let mut whole = desired::sandbox(&sandbox, &after);
-        whole.ports.retain(|host, _| *host == endpoint.host_ifname());
+        whole.retain_wires(|device| *device == endpoint.host_ifname());
         wanted.merge(whole);
         let mut former = desired::sandbox(&sandbox, &before);
-        former.ports.clear();
+        former.retain_wires(|_| false);
         let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(&sandbox, &after));
         if let Err(error) = made {
             self.undo(|engine| engine.erase_endpoint(&sandbox, endpoint.id));
@@ -175,12 +190,16 @@ impl<K: Kernel> Engine<K> {
         }
         let before = self.store.read(|tx| attached(tx, sandbox.id))?;
         let after: Vec<_> = before.iter().filter(|(other, _)| other.id != endpoint).cloned().collect();
+        if sandbox.is_machine() && after.is_empty() {
+            return self.erase_sandbox(sandbox);
+        }
         let mut former = desired::sandbox(sandbox, &before);
         let mut wanted = desired::sandbox(sandbox, &after);
-        former.ports.retain(|host, _| *host == endpoint.host_ifname());
-        wanted.ports = State::default().ports;
+        let gone = before.iter().find(|(other, _)| other.id == endpoint);
+        former.retain_wires(|device| gone.is_some_and(|(gone, _)| gone.host_ifname() == *device));
+        wanted.retain_wires(|_| false);
         self.converge(wanted, &former)?;
-        if let Some((gone, network)) = before.iter().find(|(other, _)| other.id == endpoint) {
+        if let Some((gone, network)) = gone {
             self.files.strike_from_roster(network, gone)?;
         }
         self.rewrite_names(sandbox, &after)?;

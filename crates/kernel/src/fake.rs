@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
 use linkspan_plan::{
     Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, Patch, PatchEnd, Port,
-    PortHolder, Route, Scope, State, Step,
+    PortHolder, Route, Scope, Shaper, State, Step,
 };
 
 use crate::error::{Refusal, Result};
@@ -64,7 +64,9 @@ pub struct Listener {
 impl Kernel for Fake {
     fn observe(&mut self, scope: &Scope) -> std::result::Result<State, KernelError> {
         self.alive()?;
-        for name in scope.bridges.iter().chain(scope.ports.keys()).chain(scope.patches.keys()) {
+        let ifbs = scope.shapers.values().flatten();
+        let ports = scope.ports.keys().chain(scope.patches.keys()).chain(&scope.taps);
+        for name in scope.bridges.iter().chain(ports).chain(ifbs) {
             self.free(name).map_err(|refusal| refusal.of(format!("look at {name}")))?;
         }
         let state = &self.state;
@@ -77,6 +79,8 @@ impl Kernel for Fake {
                 .collect(),
             ports: self.seen_ports(scope),
             patches: select(&state.patches, |name| scope.patches.contains_key(name)),
+            taps: select(&state.taps, |name| scope.taps.contains(name)),
+            shapers: select(&state.shapers, |name| scope.shapers.contains_key(name)),
             routes: state
                 .routes
                 .iter()
@@ -145,7 +149,7 @@ impl Kernel for Fake {
         let names: Vec<&IfName> = self.state.ports.keys().collect();
         let facts = |host: &IfName| {
             let at = names.binary_search(&host).ok()?;
-            Some(LinkFacts { host_index: u32::try_from(at).ok()? + 10, sandbox_index: 2 })
+            Some(LinkFacts { host_index: u32::try_from(at).ok()? + 10, sandbox_index: Some(2) })
         };
         Ok(pairs.iter().map(|(host, ..)| facts(host)).collect())
     }
@@ -254,16 +258,16 @@ impl Fake {
             }
             Step::CreatePort(name, port) => self.allow_port(name, port),
             Step::CreatePatch(name, patch) => self.allow_patch(name, patch),
+            Step::CreateTap(name, tap) => self.allow_device(name, &tap.bridge),
+            Step::Shape(device, shaper) => self.allow_shaper(device, shaper),
             Step::AddRoute(route) => self.allow_route(route),
             _ => Ok(()),
         }
     }
 
     fn allow_port(&self, name: &IfName, port: &Port) -> Result<()> {
-        self.free(name)?;
+        self.allow_device(name, &port.bridge)?;
         let state = &self.state;
-        vacant(!state.ports.contains_key(name), name)?;
-        state.bridges.get(&port.bridge).ok_or_else(|| absent(&port.bridge))?;
         let peer = port.peer.as_ref().ok_or_else(|| absent("the side inside"))?;
         state.namespaces.get(&peer.namespace).ok_or_else(|| absent(&peer.namespace))?;
         vacant(!self.has_device(&peer.namespace, &peer.ifname), &peer.ifname)
@@ -289,6 +293,23 @@ impl Fake {
             Some(bridges) if bridges.contains(bridge) => Ok(()),
             Some(_) => Err(absent(bridge)),
         }
+    }
+
+    /// Whether a device of that name can become a port of that bridge.
+    fn allow_device(&self, name: &IfName, bridge: &IfName) -> Result<()> {
+        self.free(name)?;
+        vacant(!self.state.ports.contains_key(name) && !self.state.taps.contains_key(name), name)?;
+        self.state.bridges.get(bridge).map(drop).ok_or_else(|| absent(bridge))
+    }
+
+    fn allow_shaper(&self, device: &IfName, shaper: &Shaper) -> Result<()> {
+        let state = &self.state;
+        if !state.ports.contains_key(device) && !state.taps.contains_key(device) {
+            return Err(absent(device));
+        }
+        let Some(ifb) = shaper.ifb() else { return Ok(()) };
+        self.free(ifb)?;
+        vacant(state.shapers.values().all(|other| other.ifb() != Some(ifb)), ifb)
     }
 
     /// One default route of a family and metric is all that the kernel takes.

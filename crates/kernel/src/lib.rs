@@ -20,6 +20,7 @@ mod reaper;
 mod rtnl;
 mod setup;
 mod sysctl;
+mod tun;
 
 pub use fake::Fake;
 pub use host::Host;

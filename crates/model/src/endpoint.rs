@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Family, Id, IfName, Mac, Name, Published};
+use crate::{Family, Id, IfName, Mac, Name, Published, Shaping};
 
 /// An address held by an endpoint, out of one pool.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -29,16 +29,33 @@ impl Lease {
     }
 }
 
-/// One attachment: a veth pair, its addresses and what is published through it.
+/// What joins a sandbox to the bridge of its network.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    /// A veth pair, with one side in the sandbox's namespace.
+    #[default]
+    Veth,
+    /// A tap on the host, which a virtual machine opens.
+    Tap {
+        /// The user who may open it without privileges, by number; none for root alone.
+        owner: Option<u32>,
+    },
+}
+
+/// One attachment: a veth pair or a tap, its addresses and what is published through it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Its identity; the host side of the pair is named after it.
+    /// Its identity; the host side is named after it.
     pub id: Id,
     /// The network it belongs to.
     pub network: Id,
     /// The sandbox it belongs to.
     pub sandbox: Id,
-    /// The interface inside the sandbox.
+    /// How it is wired.
+    #[serde(default)]
+    pub wire: Wire,
+    /// The interface inside the sandbox; of a tap the device on the host, as only the machine knows its own.
     pub ifname: IfName,
     /// The interface's MAC.
     pub mac: Mac,
@@ -50,12 +67,23 @@ pub struct Endpoint {
     pub gw_priority: i32,
     /// Ports published through it.
     pub published: Vec<Published>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub shaping: Shaping,
 }
 
 impl Endpoint {
     /// The host side's device.
     pub fn host_ifname(&self) -> IfName {
-        self.id.host_ifname()
+        match self.wire {
+            Wire::Veth => self.id.host_ifname(),
+            Wire::Tap { .. } => self.ifname.clone(),
+        }
+    }
+
+    /// Whether it is a tap.
+    pub const fn is_tap(&self) -> bool {
+        matches!(self.wire, Wire::Tap { .. })
     }
 
     /// Its address of `family`, if it has one.

@@ -33,6 +33,16 @@ impl Id {
         IfName::truncated(&format!("veth{}", &self.to_string()[..11]))
     }
 
+    /// The default name of this endpoint's tap: `tap` and 11 digits.
+    pub fn tap_ifname(&self) -> IfName {
+        IfName::truncated(&format!("tap{}", &self.to_string()[..11]))
+    }
+
+    /// The device that what this endpoint sends is slowed down in: `ifb` and 11 digits.
+    pub fn ifb_ifname(&self) -> IfName {
+        IfName::truncated(&format!("ifb{}", &self.to_string()[..11]))
+    }
+
     /// The default name of this network's bridge: `br-` and 12 digits.
     pub fn bridge_ifname(&self) -> IfName {
         IfName::truncated(&format!("br-{}", self.short()))

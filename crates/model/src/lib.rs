@@ -30,8 +30,9 @@ mod options;
 mod patch;
 mod port;
 mod sandbox;
+mod shaping;
 
-pub use endpoint::{Endpoint, Lease};
+pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};
 pub use id::Id;
 pub use mac::Mac;
@@ -41,3 +42,4 @@ pub use options::{BridgeOptions, OptionMap, Uplink};
 pub use patch::is_patch;
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
 pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};
+pub use shaping::{Limit, Rate, Shaping, ShapingRequest, Size};

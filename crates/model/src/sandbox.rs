@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, IfName, Invalid, Mac, Name, nearest};
+use crate::{Id, IfName, Invalid, Mac, Name, ShapingRequest, Wire, nearest};
 
 /// Where a sandbox's network namespace comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -21,10 +21,12 @@ pub enum NamespaceSource {
     Sandbox(Name),
     /// A file that stands for somebody else's namespace; it outlives the sandbox.
     Path(PathBuf),
+    /// None: it is a virtual machine, whose endpoints are taps.
+    Machine,
 }
 
 impl NamespaceSource {
-    /// Whether Linkspan makes interfaces in it: neither the host's nor another sandbox's.
+    /// Whether Linkspan makes interfaces in it: neither the host's nor another sandbox's nor a machine.
     pub const fn takes_endpoints(&self) -> bool {
         matches!(self, Self::New | Self::Path(_))
     }
@@ -93,10 +95,14 @@ pub struct NetAttach {
     pub mac: Option<Mac>,
     /// Further names on this network.
     pub aliases: Vec<Name>,
-    /// The interface's name inside.
+    /// The interface's name inside; of a tap the name on the host.
     pub ifname: Option<IfName>,
     /// Priority for the default route.
     pub gw_priority: i32,
+    /// How it is to be wired.
+    pub wire: Wire,
+    /// How fast it may be.
+    pub shaping: ShapingRequest,
 }
 
 impl NetAttach {
@@ -110,12 +116,14 @@ impl NetAttach {
             aliases: Vec::new(),
             ifname: None,
             gw_priority: 0,
+            wire: Wire::Veth,
+            shaping: ShapingRequest::default(),
         }
     }
 }
 
-/// What `--net` takes: `NETWORK[,ip=A][,ip6=A][,mac=M][,alias=N][,ifname=N][,gw-priority=N]`, `host`,
-/// `none` or `container:NAME`.
+/// What `--net` takes: `NETWORK[,ip=A][,ip6=A][,mac=M][,alias=N][,ifname=N][,gw-priority=N]` and limits
+/// (`[,ingress-rate=R][,ingress-burst=B][,egress-rate=R][,egress-burst=B]`), `host`, `none` or `container:NAME`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetSpec {
     /// The host's own network.
@@ -128,7 +136,19 @@ pub enum NetSpec {
     Attach(NetAttach),
 }
 
-const KEYS: [&str; 7] = ["name", "ip", "ip6", "mac", "alias", "ifname", "gw-priority"];
+const KEYS: [&str; 11] = [
+    "name",
+    "ip",
+    "ip6",
+    "mac",
+    "alias",
+    "ifname",
+    "gw-priority",
+    "ingress-rate",
+    "ingress-burst",
+    "egress-rate",
+    "egress-burst",
+];
 
 impl FromStr for NetSpec {
     type Err = Invalid;
@@ -176,6 +196,10 @@ fn set_field(attach: &mut NetAttach, key: &str, value: &str) -> Result<(), Inval
         "alias" => attach.aliases.push(value.parse()?),
         "ifname" => attach.ifname = Some(value.parse()?),
         "gw-priority" => attach.gw_priority = value.parse().map_err(|_| wrong("whole number"))?,
+        "ingress-rate" => attach.shaping.ingress_rate = Some(value.parse()?),
+        "ingress-burst" => attach.shaping.ingress_burst = Some(value.parse()?),
+        "egress-rate" => attach.shaping.egress_rate = Some(value.parse()?),
+        "egress-burst" => attach.shaping.egress_burst = Some(value.parse()?),
         _ => {
             let error = Invalid::new(format!("unknown field '{key}'"));
             return Err(match nearest(key, KEYS) {
@@ -219,9 +243,19 @@ impl Sandbox {
         Path::new("/run/netns").join(self.name.as_str())
     }
 
-    /// Whether Linkspan makes and removes the pin: not if the namespace was given by that very file.
+    /// Whether Linkspan makes and removes the pin: not if the namespace was given by that very file, and not for a
+    /// machine, which has none.
     pub fn owns_pin(&self) -> bool {
-        !matches!(&self.namespace, NamespaceSource::Path(path) if *path == self.pin())
+        match &self.namespace {
+            NamespaceSource::Path(path) => *path != self.pin(),
+            NamespaceSource::Machine => false,
+            NamespaceSource::New | NamespaceSource::Host | NamespaceSource::Sandbox(_) => true,
+        }
+    }
+
+    /// Whether it is a virtual machine.
+    pub fn is_machine(&self) -> bool {
+        self.namespace == NamespaceSource::Machine
     }
 }
 
@@ -241,6 +275,14 @@ mod tests {
             panic!("not an attachment")
         };
         assert_eq!((attach.network.as_str(), attach.gw_priority, attach.aliases.len()), ("n1", -3, 2));
+        let NetSpec::Attach(attach) =
+            "n1,ingress-rate=10mbit,ingress-burst=64kb,egress-rate=1gbit".parse().unwrap()
+        else {
+            panic!("not an attachment")
+        };
+        let shaping = attach.shaping.settle(1500).unwrap();
+        assert_eq!(shaping.ingress.unwrap().to_string(), "10mbit burst 64kb");
+        assert_eq!(shaping.egress.unwrap().rate.to_string(), "1gbit");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink};
+use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
 
-use crate::{Bridge, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, State};
+use crate::{Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap};
 
 /// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
@@ -59,32 +59,21 @@ pub fn network(network: &Network) -> State {
 pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
     let mut state = State { firewall: Some(BTreeSet::new()), ..State::default() };
     let namespace = match &sandbox.namespace {
-        NamespaceSource::New => Namespace::New,
-        NamespaceSource::Host => Namespace::Host,
-        NamespaceSource::Sandbox(other) => Namespace::Pinned(other.clone()),
-        NamespaceSource::Path(path) => Namespace::Path(path.clone()),
+        NamespaceSource::New => Some(Namespace::New),
+        NamespaceSource::Host => Some(Namespace::Host),
+        NamespaceSource::Sandbox(other) => Some(Namespace::Pinned(other.clone())),
+        NamespaceSource::Path(path) => Some(Namespace::Path(path.clone())),
+        NamespaceSource::Machine => None,
     };
-    if sandbox.owns_pin() {
-        state.namespaces.insert(sandbox.name.clone(), namespace);
-    }
+    let namespace = namespace.filter(|_| sandbox.owns_pin());
+    state.namespaces.extend(namespace.map(|namespace| (sandbox.name.clone(), namespace)));
     for (endpoint, network) in attached {
-        let peer = Peer {
-            namespace: sandbox.name.clone(),
-            ifname: endpoint.ifname.clone(),
-            mac: endpoint.mac,
-            addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
-            announce: endpoint.leases.iter().any(|lease| lease.reused),
-        };
-        let port = Port {
-            bridge: network.bridge_name(),
-            mtu: network.bridge.mtu,
-            isolated: !network.bridge.icc,
-            hairpin: !endpoint.published.is_empty(),
-            peer: Some(peer),
-        };
-        state.ports.insert(endpoint.host_ifname(), port);
+        plug(&mut state, sandbox, endpoint, network);
         let published = endpoint.published.iter().flat_map(|published| elements(published, endpoint));
         state.firewall.get_or_insert_default().extend(published);
+    }
+    if sandbox.is_machine() {
+        return state;
     }
     for family in [Family::V4, Family::V6] {
         if let Some((endpoint, via)) = default_route(attached, family) {
@@ -93,6 +82,34 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
         }
     }
     state
+}
+
+/// Adds the port or tap of an endpoint, and its limits.
+fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) {
+    let device = endpoint.host_ifname();
+    let (bridge, mtu, isolated) = (network.bridge_name(), network.bridge.mtu, !network.bridge.icc);
+    if let Some(shaper) = shaper(endpoint) {
+        state.shapers.insert(device.clone(), shaper);
+    }
+    if let Wire::Tap { owner } = endpoint.wire {
+        state.taps.insert(device, Tap { bridge, mtu, isolated, owner });
+        return;
+    }
+    let peer = Peer {
+        namespace: sandbox.name.clone(),
+        ifname: endpoint.ifname.clone(),
+        mac: endpoint.mac,
+        addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
+        announce: endpoint.leases.iter().any(|lease| lease.reused),
+    };
+    let hairpin = !endpoint.published.is_empty();
+    state.ports.insert(device, Port { bridge, mtu, isolated, hairpin, peer: Some(peer) });
+}
+
+fn shaper(endpoint: &Endpoint) -> Option<Shaper> {
+    let shaping = endpoint.shaping;
+    let detour = |limit| Detour { ifb: endpoint.id.ifb_ifname(), limit, fed: true };
+    (!shaping.is_none()).then(|| Shaper { ingress: shaping.ingress, egress: shaping.egress.map(detour) })
 }
 
 /// The endpoint that has the default route of `family`, and its gateway: the highest `gw_priority` wins, among

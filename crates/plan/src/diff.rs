@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use linkspan_model::{Family, IfName, PortRange, Protocol};
 
-use crate::{Bridge, Element, Port, State, Step, patch};
+use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap};
 
 /// The steps that turn `observed` into `desired`, in an order that never shows more than is meant: what goes,
 /// goes from the outside in (published ports before the sandbox behind them), what comes, comes from the inside
@@ -57,9 +57,7 @@ impl Firewall {
 
 fn removals(desired: &State, observed: &State) -> Vec<Step> {
     let mut steps = Vec::new();
-    let port_goes =
-        |host, port: &Port| desired.ports.get(host) != Some(port) || ends_move(desired, observed, port);
-    let gone_ports = || observed.ports.iter().filter(|(host, port)| port_goes(host, port));
+    let gone_ports = || observed.ports.iter().filter(|(host, _)| port_goes(desired, observed, host));
     let dies_with_port = |namespace, ifname| {
         let inside = |port: &Port| {
             port.peer.as_ref().is_some_and(|p| (&p.namespace, &p.ifname) == (namespace, ifname))
@@ -72,8 +70,10 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
             steps.push(Step::DeleteRoute(route.clone()));
         }
     }
+    steps.extend(shaper::removals(desired, observed));
     steps.extend(gone_ports().map(|(host, _)| Step::DeletePort(host.clone())));
     steps.extend(patch::removals(desired, observed));
+    steps.extend(tap::removals(desired, observed));
     let gone_namespaces = observed.namespaces.keys().filter(|name| namespace_goes(name));
     steps.extend(gone_namespaces.map(|name| Step::DeleteNamespace(name.clone())));
     for (name, bridge) in &observed.bridges {
@@ -85,6 +85,14 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// Whether the observed port `host` has to go: it is not as desired, or something at one of its ends goes.
+pub(crate) fn port_goes(desired: &State, observed: &State, host: &IfName) -> bool {
+    observed
+        .ports
+        .get(host)
+        .is_some_and(|port| desired.ports.get(host) != Some(port) || ends_move(desired, observed, port))
 }
 
 /// Whether the bridge or the namespace at an end of `port` goes or is made anew, so that the port goes with it.
@@ -116,6 +124,7 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
             steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));
         }
     }
+    steps.extend(tap::additions(desired, observed));
     let mut made = BTreeSet::new();
     for (host, port) in &desired.ports {
         if observed.ports.get(host) != Some(port) || ends_move(desired, observed, port) {
@@ -130,6 +139,7 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
             steps.push(Step::AddRoute(route.clone()));
         }
     }
+    steps.extend(shaper::additions(desired, observed));
     steps
 }
 

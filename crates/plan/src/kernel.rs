@@ -119,13 +119,13 @@ pub struct PortHolder {
     pub process: Option<String>,
 }
 
-/// Interface numbers of a veth pair, as `ip link` and `ethtool -S` show them.
+/// Interface numbers of a veth pair or a tap, as `ip link` and `ethtool -S` show them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkFacts {
     /// The host side's.
     pub host_index: u32,
-    /// The sandbox side's, within its namespace.
-    pub sandbox_index: u32,
+    /// The sandbox side's, within its namespace; a tap has none.
+    pub sandbox_index: Option<u32>,
 }
 
 /// The kind of a kernel error, as far as anyone decides by it.

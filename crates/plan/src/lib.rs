@@ -6,8 +6,10 @@
 mod diff;
 mod kernel;
 mod patch;
+mod shaper;
 mod state;
 mod step;
+mod tap;
 
 pub mod desired;
 pub mod ipam;
@@ -16,5 +18,7 @@ pub mod ports;
 pub use diff::diff;
 pub use kernel::{Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder};
 pub use patch::{Patch, PatchEnd};
+pub use shaper::{Detour, Shaper};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
 pub use step::Step;
+pub use tap::Tap;

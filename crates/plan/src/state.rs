@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 
-use crate::Patch;
+use crate::{Patch, Shaper, Tap};
 
 /// What is, or should be, in the kernel of one host.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -23,6 +23,10 @@ pub struct State {
     pub ports: BTreeMap<IfName, Port>,
     /// Veth pairs between a bridge of ours and another, by their side on ours.
     pub patches: BTreeMap<IfName, Patch>,
+    /// Taps by device name.
+    pub taps: BTreeMap<IfName, Tap>,
+    /// Shapers by the port or tap that they are at.
+    pub shapers: BTreeMap<IfName, Shaper>,
     /// Default routes inside the namespaces.
     pub routes: BTreeSet<Route>,
     /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
@@ -210,6 +214,10 @@ pub struct Scope {
     pub ports: BTreeMap<IfName, (Name, IfName)>,
     /// Patches by their side on our bridge, as they should be: the other side is looked for where it should be.
     pub patches: BTreeMap<IfName, Patch>,
+    /// Taps.
+    pub taps: BTreeSet<IfName>,
+    /// Devices with shapers, and the ifb of each that has one.
+    pub shapers: BTreeMap<IfName, Option<IfName>>,
     /// Elements of the firewall.
     pub elements: Elements,
 }
@@ -244,6 +252,11 @@ impl Scope {
                     scope.ports.insert(host.clone(), (peer.namespace.clone(), peer.ifname.clone()));
                 }
             }
+            scope.taps.extend(state.taps.keys().cloned());
+            for (device, shaper) in &state.shapers {
+                let ifb = scope.shapers.entry(device.clone()).or_default();
+                *ifb = shaper.ifb().cloned().or(ifb.take());
+            }
             elements.extend(state.firewall.iter().flatten().cloned());
         }
         scope.elements = Elements::These(elements);
@@ -259,14 +272,23 @@ impl State {
         self.namespaces.extend(other.namespaces);
         self.ports.extend(other.ports);
         self.patches.extend(other.patches);
+        self.taps.extend(other.taps);
+        self.shapers.extend(other.shapers);
         self.routes.extend(other.routes);
         if let Some(elements) = other.firewall {
             self.firewall.get_or_insert_default().extend(elements);
         }
     }
 
+    /// Leaves out what is at devices on the host other than those that are to be `kept`.
+    pub fn retain_wires(&mut self, mut kept: impl FnMut(&IfName) -> bool) {
+        self.ports.retain(|device, _| kept(device));
+        self.taps.retain(|device, _| kept(device));
+        self.shapers.retain(|device, _| kept(device));
+    }
+
     /// Takes as wanted what people changed by hand on living objects: an MTU, an address or route more, a port set
-    /// otherwise. Nothing live is torn down for it. What `former` had is Linkspan's own and is not forgiven.
+    /// otherwise, another rate. Nothing live is torn down for it. What `former` had is Linkspan's own and is not forgiven.
     pub fn forgive(&mut self, desired: &Self, former: &Self) {
         for (name, bridge) in &mut self.bridges {
             let Some(wanted) = desired.bridges.get(name) else { continue };
@@ -294,6 +316,16 @@ impl State {
         }
         for (name, patch) in &mut self.patches {
             patch.forgive(desired.patches.get(name));
+        }
+        for (name, tap) in &mut self.taps {
+            if let Some(wanted) = desired.taps.get(name).filter(|wanted| wanted.bridge == tap.bridge) {
+                tap.clone_from(wanted);
+            }
+        }
+        for (device, shaper) in &mut self.shapers {
+            if let Some(wanted) = desired.shapers.get(device).filter(|wanted| wanted.is_like(shaper)) {
+                shaper.clone_from(wanted);
+            }
         }
         self.routes.retain(|route| desired.routes.contains(route) || former.routes.contains(route));
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
 
-use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, State};
+use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap};
 
 /// One change. It prints as one line, the same in dry runs, logs and golden files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +46,14 @@ pub enum Step {
     CreatePatch(IfName, Patch),
     /// Parts them again.
     DeletePatch(IfName, Patch),
+    /// Makes a persistent tap, a port of a bridge.
+    CreateTap(IfName, Tap),
+    /// Removes a tap, whoever has it open.
+    DeleteTap(IfName),
+    /// Limits what passes a port or tap.
+    Shape(IfName, Shaper),
+    /// Lifts the limits of a port or tap, and removes the ifb that it had for them.
+    Unshape(IfName, Option<IfName>),
     /// Adds a default route inside.
     AddRoute(Route),
     /// Removes a default route inside.
@@ -96,6 +104,11 @@ impl fmt::Display for Step {
             Self::DeletePort(name) => write!(f, "delete port {name}"),
             Self::CreatePatch(name, patch) => write!(f, "create patch {name} {patch}"),
             Self::DeletePatch(name, patch) => write!(f, "delete patch {name} {patch}"),
+            Self::CreateTap(name, tap) => write!(f, "create tap {name} {tap}"),
+            Self::DeleteTap(name) => write!(f, "delete tap {name}"),
+            Self::Shape(device, shaper) => write!(f, "shape {device}{shaper}"),
+            Self::Unshape(device, None) => write!(f, "unshape {device}"),
+            Self::Unshape(device, Some(ifb)) => write!(f, "unshape {device}, delete {ifb}"),
             Self::AddRoute(route) => {
                 write!(f, "add route in {} default via {} dev {}", route.namespace, route.via, route.ifname)
             }
@@ -166,7 +179,15 @@ impl State {
             Step::CreatePort(name, port) => {
                 self.ports.insert(name, port);
             }
+            Step::CreateTap(name, tap) => _ = self.taps.insert(name, tap),
+            Step::DeleteTap(name) => {
+                self.taps.remove(&name);
+                self.lose_shaper(name);
+            }
+            Step::Shape(device, shaper) => _ = self.shapers.insert(device, shaper),
+            Step::Unshape(device, _) => _ = self.shapers.remove(&device),
             Step::DeletePort(name) => {
+                self.lose_shaper(name.clone());
                 if let Some(Port { peer: Some(peer), .. }) = self.ports.remove(&name) {
                     self.routes.retain(|r| r.namespace != peer.namespace || r.ifname != peer.ifname);
                 }
@@ -176,6 +197,12 @@ impl State {
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}
+        }
+    }
+    /// What a device's own queue and filter did goes with it.
+    fn lose_shaper(&mut self, device: IfName) {
+        if let Some(left) = self.shapers.remove(&device).and_then(Shaper::without_device) {
+            self.shapers.insert(device, left);
         }
     }
 }

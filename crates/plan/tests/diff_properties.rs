@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
+use linkspan_model::{IfName, Limit, Mac, Name, PortRange, Protocol, Rate};
 use linkspan_plan::{
-    Bridge, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Scope, State, Step, diff,
+    Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Scope, Shaper, State, Step, Tap,
+    diff,
 };
 use proptest::prelude::*;
 
@@ -69,8 +70,23 @@ fn elements() -> impl Strategy<Value = Option<BTreeSet<Element>>> {
     prop::option::of(prop::collection::btree_set(element, 0..5))
 }
 
+/// Taps by the index of their bridge, and shapers of them and of ports.
+fn taps() -> impl Strategy<Value = BTreeMap<u8, (prop::sample::Index, bool)>> {
+    prop::collection::btree_map(0..3_u8, (any::<prop::sample::Index>(), any::<bool>()), 0..3)
+}
+
+fn shaper() -> impl Strategy<Value = Shaper> {
+    let limit = || (1..3_u64).prop_map(|n| Limit::new(Rate::from_bytes(n * 10_000)));
+    let detour = (0..2_u8, limit(), any::<bool>());
+    let detour = detour.prop_map(|(i, limit, fed)| Detour { ifb: ifname("ifb", i), limit, fed });
+    (prop::option::of(limit()), prop::option::of(detour))
+        .prop_map(|(ingress, egress)| Shaper { ingress, egress })
+}
+
 prop_compose! {
     fn states()(
+        taps in taps(),
+        shapers in prop::collection::vec((any::<prop::sample::Index>(), shaper()), 0..4),
         bridges in bridges(),
         namespaces in namespaces(),
         firewall in elements(),
@@ -106,6 +122,14 @@ prop_compose! {
                 let new = state.ports[&ifname("veth", index)].peer.clone().unwrap();
                 state.routes.retain(|r| (&r.namespace, &r.ifname) != (&old.namespace, &old.ifname) || old.namespace == new.namespace);
             }
+        }
+        for (index, (bridge, isolated)) in taps.into_iter().filter(|_| !bridges.is_empty()) {
+            let tap = Tap { bridge: bridge.get(&bridges).clone(), mtu: 1500, isolated, owner: None };
+            state.taps.insert(ifname("tap", index), tap);
+        }
+        let devices: Vec<_> = state.ports.keys().chain(state.taps.keys()).cloned().collect();
+        for (device, shaper) in shapers.into_iter().filter(|_| !devices.is_empty()) {
+            state.shapers.insert(device.get(&devices).clone(), shaper);
         }
         state
     }
@@ -149,7 +173,8 @@ proptest! {
     fn nothing_is_plugged_in_before_it_is_isolated(desired in states(), observed in states()) {
         let steps = diff(&desired, &observed);
         let last_policy = steps.iter().rposition(|s| matches!(s, Step::AddElement(e) if e.is_policy()));
-        let first_port = steps.iter().position(|s| matches!(s, Step::CreatePort(..) | Step::CreatePatch(..)));
+        let is_plugged = |s: &Step| matches!(s, Step::CreatePort(..) | Step::CreatePatch(..) | Step::CreateTap(..));
+        let first_port = steps.iter().position(is_plugged);
         let first_publish = steps.iter().position(|s| matches!(s, Step::AddElement(e) if !e.is_policy()));
         let last_port = steps.iter().rposition(|s| matches!(s, Step::CreatePort(..)));
         prop_assert!(last_policy.is_none() || first_port.is_none() || last_policy < first_port);
@@ -163,6 +188,8 @@ proptest! {
             prop_assert!(state.bridges.keys().all(|k| scope.bridges.contains(k)));
             prop_assert!(state.ports.keys().all(|k| scope.ports.contains_key(k)));
             prop_assert!(state.patches.keys().all(|k| scope.patches.contains_key(k)));
+            prop_assert!(state.taps.keys().all(|k| scope.taps.contains(k)));
+            prop_assert!(state.shapers.keys().all(|k| scope.shapers.contains_key(k)));
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::slice::from_ref;
 
 use linkspan_model::{
-    BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Mac, Name, NamespaceSource,
-    Network, OptionMap, PortRange, Protocol, Published, Sandbox,
+    BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Limit, Mac, Name,
+    NamespaceSource, Network, OptionMap, PortRange, Protocol, Published, Sandbox, Shaping, Wire,
 };
 use linkspan_plan::{PatchEnd, State, Step, desired, diff};
 
@@ -68,6 +68,8 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         leases: vec![Lease { subnet: pool.subnet, address, gateway, reused: false }],
         aliases: Vec::new(),
         gw_priority: 0,
+        wire: Wire::Veth,
+        shaping: Shaping::default(),
         published: Vec::new(),
     }
 }
@@ -118,6 +120,8 @@ impl Story {
         seen.namespaces.retain(|key, _| both.iter().any(|state| state.namespaces.contains_key(key)));
         seen.ports.retain(|key, _| both.iter().any(|state| state.ports.contains_key(key)));
         seen.patches.retain(|key, _| both.iter().any(|state| state.patches.contains_key(key)));
+        seen.taps.retain(|key, _| both.iter().any(|state| state.taps.contains_key(key)));
+        seen.shapers.retain(|key, _| both.iter().any(|state| state.shapers.contains_key(key)));
         seen.routes.retain(|route| both.iter().any(|state| state.namespaces.contains_key(&route.namespace)));
         if let Some(elements) = &mut seen.firewall {
             elements.retain(|element| {
@@ -276,4 +280,70 @@ fn a_pin_cut_short_is_made_anew() {
     assert_eq!(seen, story.kernel);
     story.turn("create sandbox web where a file pins nothing", &[wanted], &[]);
     story.check("stale-pin.steps");
+}
+
+fn limit(rate: &str) -> Option<Limit> {
+    Some(Limit::new(rate.parse().unwrap()))
+}
+
+/// The endpoint as a tap.
+fn tap(number: u8, of: &Sandbox, network: &Network, ip: &str, owner: Option<u32>) -> Endpoint {
+    let wire = endpoint(number, of, network, ip);
+    Endpoint { wire: Wire::Tap { owner }, ifname: wire.id.tap_ifname(), ..wire }
+}
+
+#[test]
+fn a_virtual_machine_has_taps_and_no_namespace() {
+    let lab = network("lab", "10.7.0.0/24", |_| {});
+    let apart = network("apart", "10.8.0.0/24", |network| network.bridge.icc = false);
+    let vm = sandbox("vm", NamespaceSource::Machine);
+    let first = (tap(0x10, &vm, &lab, "10.7.0.2", None), lab.clone());
+    let mut second = (tap(0x11, &vm, &apart, "10.8.0.2", Some(1000)), apart.clone());
+    second.0.shaping = Shaping { ingress: limit("10mbit"), egress: None };
+    let nets = [desired::network(&lab), desired::network(&apart)];
+    let one = desired::sandbox(&vm, from_ref(&first));
+    let two = desired::sandbox(&vm, &[first.clone(), second]);
+    let mut story = Story::default();
+    story.turn("create networks lab and apart", &nets, &[]);
+    story.turn("connect --tap lab vm", from_ref(&one), &[]);
+    story.turn(
+        "connect --tap --tap-owner 1000 --ingress-rate 10mbit apart vm",
+        from_ref(&two),
+        from_ref(&one),
+    );
+    story.kernel.apply(&Step::DeleteTap(first.0.host_ifname()));
+    story.turn("repair after `ip link del` of the first tap", from_ref(&two), &[]);
+    story.turn("disconnect vm from apart", from_ref(&one), &[two]);
+    story.turn("disconnect vm from lab", &[], &[one]);
+    story.turn("remove both networks", &[], &nets);
+    story.check("tap.steps");
+    assert_eq!(
+        story.kernel,
+        State { sysctls: story.kernel.sysctls.clone(), firewall: Some([].into()), ..State::default() }
+    );
+}
+
+#[test]
+fn limits_come_and_go_with_their_port() {
+    let lab = network("lab", "10.7.0.0/24", |_| {});
+    let web = sandbox("web", NamespaceSource::New);
+    let mut wire = endpoint(0x10, &web, &lab, "10.7.0.2");
+    wire.shaping = Shaping { ingress: limit("10mbit"), egress: limit("1gbit") };
+    let (host, ifb) = (wire.host_ifname(), wire.id.ifb_ifname());
+    let all = [desired::network(&lab), desired::sandbox(&web, &[(wire, lab.clone())])];
+    let mut story = Story::default();
+    story.turn("create network lab and sandbox web", &all, &[]);
+    story.turn("the same again", &all, &[]);
+    story.kernel.apply(&Step::DeletePort(host.clone()));
+    assert_eq!(story.kernel.shapers[&host].ifb(), Some(&ifb));
+    story.turn("repair after `ip link del` of the port", &all, &[]);
+    story.kernel.shapers.get_mut(&host).unwrap().egress.as_mut().unwrap().fed = false;
+    story.turn("repair after `ip link del` of the ifb", &all, &[]);
+    story.kernel.shapers.get_mut(&host).unwrap().ingress = limit("20mbit");
+    let mut seen = story.kernel.clone();
+    seen.forgive(&all[1], &State::default());
+    assert_eq!(seen.shapers, all[1].shapers, "a rate changed by hand is forgiven");
+    story.turn("remove sandbox web", from_ref(&all[0]), from_ref(&all[1]));
+    story.check("shaping.steps");
+    assert!(story.kernel.shapers.is_empty() && story.kernel.ports.is_empty());
 }

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use linkspan_model::{
-    Endpoint, Id, Lease, Mac, Name, NamespaceSource, PortRange, Protocol, Published, Sandbox,
+    Endpoint, Id, Lease, Mac, Name, NamespaceSource, PortRange, Protocol, Published, Sandbox, Shaping, Wire,
 };
 use linkspan_store::{Object, Store, StoreError};
 
@@ -183,6 +183,8 @@ fn endpoint(number: u32) -> Endpoint {
         }],
         aliases: Vec::new(),
         gw_priority: 0,
+        wire: Wire::Veth,
+        shaping: Shaping::default(),
         published: vec![Published {
             protocol: Protocol::Tcp,
             host_ip: Ipv4Addr::UNSPECIFIED.into(),

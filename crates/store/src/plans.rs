@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use linkspan_model::{Endpoint, Id, Mac, PortRange, Protocol, Published};
+use linkspan_model::{Endpoint, Id, Mac, PortRange, Protocol, Published, Shaping, Wire};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -29,6 +29,8 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
         }],
         aliases: Vec::new(),
         gw_priority: 0,
+        wire: Wire::Veth,
+        shaping: Shaping::default(),
         published: [range, PortRange::single(70)]
             .map(|host| Published { protocol: Protocol::Tcp, host_ip: address, host, target: host })
             .into(),

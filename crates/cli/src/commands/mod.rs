@@ -5,6 +5,7 @@ mod page;
 mod process;
 mod repair;
 mod sandbox;
+mod tap;
 
 use crate::Outcome;
 use crate::args::{Args, Command, NetworkCommand, SandboxCommand};
@@ -25,7 +26,7 @@ pub fn run(args: Args) -> Outcome {
             NetworkCommand::Rm { names } => network::remove(engine_to_change(global)?, &names),
             NetworkCommand::Prune => network::prune(engine_to_change(global)?),
             NetworkCommand::Connect(Deferred(request)) => {
-                network::connect(engine_to_change(global)?, request)
+                network::connect(engine_to_change(global)?, request, global.format)
             }
             NetworkCommand::Disconnect { force, network, sandbox } => {
                 network::disconnect(engine_to_change(global)?, &network, &sandbox, force)

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anstream::println;
 use linkspan_engine::{Engine, NetworkRequest, NetworkView};
 use linkspan_kernel::Host;
-use linkspan_model::{IpamRequest, NetAttach, Network};
+use linkspan_model::{IpamRequest, NetAttach, Network, ShapingRequest, Wire};
 
 use crate::Outcome;
 use crate::args::{ConnectArgs, Format, NetworkCreate, map};
+use crate::commands::tap;
 use crate::inspect;
 use crate::output::{self, Problem};
 
@@ -95,8 +96,9 @@ pub fn prune(mut engine: Engine<Host>) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Attaches a sandbox.
-pub fn connect(mut engine: Engine<Host>, args: ConnectArgs) -> Outcome {
+/// Attaches a sandbox. Of a tap it prints what the machine has to know.
+pub fn connect(mut engine: Engine<Host>, args: ConnectArgs, format: Format) -> Outcome {
+    let wire = if args.tap { Wire::Tap { owner: args.tap_owner } } else { Wire::Veth };
     let attach = NetAttach {
         network: args.network,
         ip: args.ip,
@@ -105,8 +107,18 @@ pub fn connect(mut engine: Engine<Host>, args: ConnectArgs) -> Outcome {
         aliases: args.alias,
         ifname: args.ifname,
         gw_priority: args.gw_priority,
+        wire,
+        shaping: ShapingRequest {
+            ingress_rate: args.limits.ingress_rate,
+            ingress_burst: args.limits.ingress_burst,
+            egress_rate: args.limits.egress_rate,
+            egress_burst: args.limits.egress_burst,
+        },
     };
-    engine.connect(&attach, &args.sandbox)?;
+    let endpoint = engine.connect(&attach, &args.sandbox)?;
+    if endpoint.is_tap() {
+        tap::show(&endpoint, format)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,6 +24,11 @@ const ENOENT: i32 = 2;
 /// Becomes a program in a sandbox.
 pub fn exec(mut engine: Engine<Host>, args: &ExecArgs) -> Outcome {
     let view = engine.sandbox(&args.name)?;
+    if view.sandbox.is_machine() {
+        return Err(Problem::new(format!("no command can be run in sandbox '{}'", view.sandbox.name))
+            .because("it is a virtual machine, of which Linkspan has only the taps")
+            .hint("log in to it over its console or network"));
+    }
     let entry = entry(&engine, &view.sandbox);
     Err(problem(&exec_in(&entry, &args.command), &args.command))
 }

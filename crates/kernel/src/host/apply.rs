@@ -39,7 +39,7 @@ impl Host {
                 self.firewall()?.apply(group)
             }
             Step::CreatePort(..) => self.create_ports(group),
-            step if doomed(step).is_some() => self.delete_links(group),
+            step if removes_device(step) => self.delete_links(group),
             step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
         }
     }
@@ -57,6 +57,8 @@ impl Host {
                 netns::unpin(name)
             }
             Step::CreatePatch(name, patch) => self.create_patch(name, patch),
+            Step::CreateTap(name, tap) => self.create_tap(name, tap),
+            Step::Shape(device, shaper) => self.shape(device, shaper),
             Step::AddRoute(route) => self.add_route(route),
             Step::DeleteRoute(route) => self.delete_route(route),
             // Handled in groups.
@@ -68,6 +70,8 @@ impl Host {
             | Step::CreatePort(..)
             | Step::DeletePort(_)
             | Step::DeletePatch(..)
+            | Step::DeleteTap(_)
+            | Step::Unshape(..)
             | Step::DeleteBridge(_) => Ok(()),
         }
     }
@@ -153,11 +157,13 @@ impl Host {
     fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
         ovs::unplug(steps)?;
         let names: Vec<&IfName> = steps.iter().filter_map(doomed).collect();
-        let hold = self.firewall.as_ref().map(AsFd::as_fd);
-        let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(|refusal| {
+        let of_steps = |refusal: Refusal| {
             let lines: Vec<String> = steps.iter().map(Step::to_string).collect();
             refusal.of(lines.join(", "))
-        })?;
+        };
+        self.unshape(steps, &names).map_err(of_steps)?;
+        let hold = self.firewall.as_ref().map(AsFd::as_fd);
+        let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(of_steps)?;
         if holder.is_some() {
             self.reaper = holder;
             self.closes_slowly = false;
@@ -170,7 +176,7 @@ impl Host {
 fn group_length(first: &Step, steps: &[Step]) -> usize {
     match first {
         step if is_firewall(step) => steps.iter().take_while(|step| is_firewall(step)).count(),
-        step if doomed(step).is_some() => steps.iter().take_while(|step| doomed(step).is_some()).count(),
+        step if removes_device(step) => steps.iter().take_while(|step| removes_device(step)).count(),
         Step::CreatePort(..) => {
             steps.iter().take_while(|step| matches!(step, Step::CreatePort(..) | Step::AddRoute(_))).count()
         }
@@ -190,10 +196,19 @@ pub(crate) const fn is_firewall(step: &Step) -> bool {
     )
 }
 
+/// Whether it is one of the steps that devices go with.
+const fn removes_device(step: &Step) -> bool {
+    doomed(step).is_some() || matches!(step, Step::Unshape(..))
+}
+
 /// The device that goes with a step.
 const fn doomed(step: &Step) -> Option<&IfName> {
     match step {
-        Step::DeletePort(name) | Step::DeletePatch(name, _) | Step::DeleteBridge(name) => Some(name),
+        Step::DeletePort(name)
+        | Step::DeletePatch(name, _)
+        | Step::DeleteTap(name)
+        | Step::DeleteBridge(name) => Some(name),
+        Step::Unshape(_, ifb) => ifb.as_ref(),
         _ => None,
     }
 }

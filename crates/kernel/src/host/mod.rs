@@ -7,6 +7,7 @@ mod ovs;
 mod patch;
 mod port;
 mod settle;
+mod shape;
 
 pub(crate) use apply::is_firewall;
 

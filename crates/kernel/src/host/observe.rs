@@ -35,7 +35,7 @@ impl Host {
         self.observe_namespaces(scope, &mut state)
             .map_err(|refusal| refusal.of("look at the pinned network namespaces"))?;
         self.observe_ports(scope, &devices, &mut state)
-            .map_err(|refusal| refusal.of("look at the veth pairs"))?;
+            .map_err(|refusal| refusal.of("look at the veth pairs and taps"))?;
         self.observe_patches(scope, &devices, &mut state)
             .map_err(|refusal| refusal.of("look at the patches between bridges"))?;
         state.firewall = self.firewall()?.observe(&scope.elements)?;
@@ -47,7 +47,10 @@ impl Host {
         let bridges = scope.bridges.iter().map(|name| (name, "bridge"));
         let ports = scope.ports.keys().map(|name| (name, "veth"));
         let patches = scope.patches.keys().map(|name| (name, "veth"));
-        let wanted: Vec<(&IfName, &str)> = bridges.chain(ports).chain(patches).collect();
+        let taps = scope.taps.iter().map(|name| (name, "tun"));
+        let ifbs = scope.shapers.values().flatten().map(|name| (name, "ifb"));
+        let wanted: Vec<(&IfName, &str)> =
+            bridges.chain(ports).chain(patches).chain(taps).chain(ifbs).collect();
         let found = find_links(&mut self.route, wanted.iter().map(|(name, _)| link::get(name)).collect())
             .map_err(|refusal| refusal.of("look at the host's devices"))?;
         let mut devices = BTreeMap::new();
@@ -129,7 +132,8 @@ impl Host {
             };
             state.ports.insert(name.clone(), port);
         }
-        Ok(())
+        self.observe_taps(scope, devices, &mut bridges, state)?;
+        self.observe_shapers(scope, devices, state)
     }
 
     /// The name of the bridge that a device is a port of, remembered in `known`.

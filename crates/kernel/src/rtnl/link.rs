@@ -19,6 +19,8 @@ const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+/// The user who may open a tap (linux/if_link.h).
+const IFLA_TUN_OWNER: u16 = 1;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -189,6 +191,31 @@ pub(crate) fn enslave(name: &IfName, master: u32) -> Message {
     message
 }
 
+/// Makes an ifb, down: a device to queue in what came in at another.
+pub(crate) fn create_ifb(name: &IfName, mtu: u32) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+    message.nest(IFLA_LINKINFO, |info| _ = info.attr_str(IFLA_INFO_KIND, "ifb"));
+    message
+}
+
+/// Sets a device up; with `no_link_local` it makes no IPv6 address by itself.
+pub(crate) fn bring_up(index: u32, no_link_local: bool) -> Message {
+    let mut message = up(index);
+    if no_link_local {
+        per_family(&mut message, None, true);
+    }
+    message
+}
+
+/// Makes a device that is down a port of a bridge, one of ours.
+pub(crate) fn plug_in(name: &IfName, bridge: u32, mtu: u32) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+    message.attr_u32(IFLA_GROUP, PORTS).attr_u32(IFLA_MASTER, bridge);
+    message
+}
+
 /// Sets up a bridge port that was just made. It needs no IPv6 address: the bridge has them.
 pub(crate) fn configure_port(name: &IfName, isolated: bool, hairpin: bool, no_link_local: bool) -> Message {
     let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, true));
@@ -293,6 +320,8 @@ pub(crate) struct Link {
     pub(crate) stp: bool,
     /// Whether its bridge lets frames through it; not so where the spanning tree still grows.
     pub(crate) forwarding: bool,
+    /// For taps the user who may open it.
+    pub(crate) tap_owner: Option<u32>,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
 }
@@ -306,11 +335,13 @@ impl Link {
         let port = info.nested(IFLA_INFO_SLAVE_DATA);
         let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
         let kind = info.text(IFLA_INFO_KIND);
+        let tap = kind.as_deref() == Some("tun");
         let stp = kind.as_deref() == Some("bridge")
             && info.nested(IFLA_INFO_DATA).u32(IFLA_BR_STP_STATE).is_some_and(|state| state != 0);
         Some(Self {
             index,
             name: attrs.text(IFLA_IFNAME)?,
+            tap_owner: tap.then(|| info.nested(IFLA_INFO_DATA).u32(IFLA_TUN_OWNER)).flatten(),
             kind,
             mtu: attrs.u32(IFLA_MTU)?,
             mac: attrs.get(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map(Mac::from_bytes),

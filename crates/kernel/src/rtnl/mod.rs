@@ -1,10 +1,11 @@
-//! The messages of rtnetlink that Linkspan sends and reads: links, addresses, routes.
+//! The messages of rtnetlink that Linkspan sends and reads: links, addresses, routes, queues.
 
 use std::net::IpAddr;
 
 pub(crate) mod address;
 pub(crate) mod link;
 pub(crate) mod neighbour;
+pub(crate) mod qdisc;
 pub(crate) mod route;
 
 /// For dumps: every object, or every one that the header and attributes of the request select.

@@ -44,7 +44,7 @@ fn numbers_are_those_that_ip_shows() {
         let facts = host.link_facts(&[pair("veth3"), pair("veth9")]).unwrap();
         let wanted = LinkFacts {
             host_index: number("ip -o link show veth3"),
-            sandbox_index: number("ip -n box3 -o link show eth0"),
+            sandbox_index: Some(number("ip -n box3 -o link show eth0")),
         };
         assert_eq!(facts, [Some(wanted), None]);
     });

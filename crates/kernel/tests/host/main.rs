@@ -9,4 +9,5 @@ mod namespace;
 mod patch;
 mod port;
 mod remove;
+mod shape;
 mod steps;

@@ -84,6 +84,8 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         leases: addresses.iter().map(lease).collect(),
         aliases: vec![name("alias")],
         gw_priority: -1,
+        wire: Wire::Veth,
+        shaping: Shaping::default(),
         published: Vec::new(),
     }
 }

@@ -1,0 +1,72 @@
+//! Taps, which rtnetlink cannot make: only /dev/net/tun does (linux/if_tun.h).
+
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use libc::{IFF_NO_PI, IFF_TAP, IFF_TUN_EXCL, IFF_VNET_HDR, TUNSETIFF, TUNSETOWNER, TUNSETPERSIST};
+use linkspan_model::IfName;
+use linkspan_plan::Failure;
+use nix::errno::Errno;
+
+use crate::error::{Refusal, Result};
+
+const DEVICE: &str = "/dev/net/tun";
+
+/// Makes a tap in the calling thread's network namespace that stays when this process ends, down. A device of that
+/// name is left alone and is an error.
+///
+/// `owner` may open it without privileges; its number is that of the caller's user namespace.
+pub(crate) fn create(name: &IfName, owner: Option<u32>) -> Result<()> {
+    let device = open()?;
+    let exists = format!("a device {name} exists already: choose another name (ifname)");
+    set_interface(device.as_raw_fd(), name).map_err(|errno| match errno {
+        // tun_set_iff() in drivers/net/tun.c
+        Errno::EBUSY => Refusal::from(Errno::EEXIST).hint(Failure::Exists, exists),
+        errno => Refusal::from(errno).at("TUNSETIFF"),
+    })?;
+    if let Some(owner) = owner {
+        let unknown = "users are numbered as in the user namespace of this process";
+        set(device.as_raw_fd(), TUNSETOWNER, owner.into())
+            .map_err(|errno| Refusal::from(errno).at("TUNSETOWNER").hint(Failure::Other, unknown))?;
+    }
+    set(device.as_raw_fd(), TUNSETPERSIST, 1).map_err(|errno| Refusal::from(errno).at("TUNSETPERSIST"))
+}
+
+fn open() -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
+    opened.map_err(|error| {
+        let missing = "the kernel lacks taps: load the module tun (CONFIG_TUN)";
+        let refusal = Refusal::from(errno(&error)).at(DEVICE).hint(Failure::NotFound, missing);
+        match error.kind() {
+            ErrorKind::PermissionDenied => {
+                refusal.hint(Failure::Privilege, format!("run it as root, or let others open {DEVICE}"))
+            }
+            _ => refusal,
+        }
+    })
+}
+
+fn errno(error: &Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
+}
+
+#[allow(unsafe_code)]
+fn set_interface(fd: RawFd, name: &IfName) -> nix::Result<()> {
+    // SAFETY: `struct ifreq` is plain data, for which all zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    // The header is what virtual machines open it with; each may choose anew.
+    request.ifr_ifru.ifru_flags = (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL) as libc::c_short;
+    // SAFETY: the request is a `struct ifreq` that lives for the call, and its name ends in a NUL: names are shorter.
+    Errno::result(unsafe { libc::ioctl(fd, TUNSETIFF, &raw mut request) }).map(drop)
+}
+
+#[allow(unsafe_code)]
+fn set(fd: RawFd, request: libc::Ioctl, value: libc::c_long) -> nix::Result<()> {
+    // SAFETY: these requests take their argument by value and touch no memory.
+    Errno::result(unsafe { libc::ioctl(fd, request, value) }).map(drop)
+}
