@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::*;
 
 /// Every command, by the words that lead to it.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "network create",
     "network ls",
     "network inspect",
@@ -23,6 +23,9 @@ const COMMANDS: [&str; 20] = [
     "run",
     "exec",
     "port",
+    "plan",
+    "apply",
+    "delete",
     "repair",
     "demo",
     "completion",

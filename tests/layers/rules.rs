@@ -53,8 +53,21 @@ pub const LAYERS: &[Layer] = &[
         why: "the engine reaches the kernel only through plan's trait, so that it is tested on a fake",
     },
     Layer {
-        package: "linkspan-cli",
+        package: "linkspan-blueprint",
         may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel"],
+        in_tests: &[],
+        why: "a file is a frontend like the command line, which asks it for plans; it works with any kernel of plan's \
+              trait, and its programs and checks are processes in namespaces",
+    },
+    Layer {
+        package: "linkspan-cli",
+        may_use: &[
+            "linkspan-model",
+            "linkspan-plan",
+            "linkspan-engine",
+            "linkspan-kernel",
+            "linkspan-blueprint",
+        ],
         in_tests: &[],
         why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; \
               the store is the engine's alone",
@@ -78,6 +91,7 @@ pub const LAYERS: &[Layer] = &[
             "linkspan-store",
             "linkspan-dns",
             "linkspan-engine",
+            "linkspan-blueprint",
             "linkspan-cli",
             "linkspan-cni",
             "linkspan-netavark",
@@ -122,6 +136,7 @@ const SHORT_PATH: &[&str] = &[
     "linkspan-kernel",
     "linkspan-store",
     "linkspan-engine",
+    "linkspan-blueprint",
     "linkspan-cli",
     "linkspan-cni",
     "linkspan-netavark",
@@ -157,6 +172,12 @@ pub const LINKS: &[Link] = &[
         by: By::AllBut(&["linkspan-model", "linkspan-plan"]),
         in_tests: false,
         why: "formats are read and written at the edges; the kernel crate speaks JSON-RPC with Open vSwitch",
+    },
+    Link {
+        crates: &["schemars"],
+        by: By::Only(&["linkspan-blueprint"]),
+        in_tests: true,
+        why: "the schema is made of the types that read a file, by a test; the program carries the result",
     },
     Link {
         crates: &["tokio", "hyper", "axum", "async-std", "smol", "etcd-client", "reqwest"],

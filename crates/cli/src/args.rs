@@ -9,7 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use linkspan_model::{
-    Driver, HostAlias, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, Rate, Size, TargetPort,
+    Driver, HostAlias, HostName, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, Rate, Size,
+    TargetPort,
 };
 
 use crate::deferred::Deferred;
@@ -104,6 +105,29 @@ pub enum Command {
         #[arg(value_name = "SANDBOX")]
         sandbox: String,
     },
+    /// Print what `apply` would change.
+    #[command(after_help = "Examples:
+  linkspan plan -f lab.toml
+  linkspan plan -f lab.toml --format json
+  linkspan plan --schema > lab.schema.json     for editors")]
+    Plan(PlanArgs),
+    /// Make networks, sandboxes and programs what a file says, and check that they work.
+    #[command(after_help = "Examples:
+  linkspan apply -f lab.toml
+  linkspan apply -f examples/nat-publish.toml --no-check
+
+  # lab.toml
+  network.lan = { subnet = \"10.7.0.0/24\" }
+  sandbox.web = { net = \"lan\", publish = \"8080:80\", run = \"busybox httpd -f -p 80\" }
+  sandbox.pc = { net = \"lan\" }
+  check = [{ from = \"pc\", ping = \"web\" }]
+
+Only what differs is changed. If a change fails, all are undone.")]
+    Apply(ApplyArgs),
+    /// Remove everything that `apply` made of a file.
+    #[command(after_help = "Example:
+  linkspan delete -f lab.toml")]
+    Delete(FileArgs),
     /// Finish what was interrupted, remove leftovers, restore what the kernel lost.
     #[command(after_help = "Examples:
   linkspan repair --dry-run      what would be done
@@ -357,6 +381,32 @@ pub struct ExecArgs {
 }
 
 #[derive(ClapArgs, Debug)]
+pub struct FileArgs {
+    /// The file, TOML.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct PlanArgs {
+    /// The file, TOML.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
+    /// Print the JSON schema of such files instead.
+    #[arg(long, conflicts_with = "file")]
+    pub schema: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Leave the file's checks out.
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+#[derive(ClapArgs, Debug)]
 pub struct RunArgs {
     #[command(flatten)]
     pub flags: SandboxFlags,
@@ -397,8 +447,8 @@ pub struct SandboxFlags {
     #[arg(long, value_name = "SANDBOX:ALIAS", value_parser = parse::<LinkSpec>)]
     pub link: Vec<LinkSpec>,
     /// The host name inside.
-    #[arg(long, value_name = "NAME", value_parser = hostname)]
-    pub hostname: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = parse::<HostName>)]
+    pub hostname: Option<HostName>,
     /// A name server instead of the host's.
     #[arg(long, value_name = "IP", value_parser = address)]
     pub dns: Vec<IpAddr>,
@@ -470,15 +520,4 @@ fn label(text: &str) -> Result<(String, String), String> {
 fn aux_address(text: &str) -> Result<(String, IpAddr), String> {
     let (name, ip) = key_value(text).map_err(|_| "it takes NAME=IP".to_owned())?;
     Ok((name, address(&ip)?))
-}
-
-fn hostname(text: &str) -> Result<String, String> {
-    let label = |label: &str| {
-        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        !label.is_empty() && label.len() <= 63 && inner && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if text.len() <= 64 && text.split('.').all(label) {
-        return Ok(text.to_owned());
-    }
-    Err("a host name is made of letters, digits, '-' and '.', with at most 64 characters".to_owned())
 }

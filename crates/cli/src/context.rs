@@ -1,6 +1,6 @@
 //! What commands work with: the engine over this host's kernel and store.
 
-use linkspan_engine::{Engine, Event, Paths};
+use linkspan_engine::{Engine, Error, Event, Paths};
 use linkspan_kernel::{Host, privilege};
 
 use crate::args::Global;
@@ -9,11 +9,11 @@ use crate::output::{self, Problem};
 /// Opens the engine for a command that changes something: what that needs is checked first.
 pub fn engine_to_change(global: &Global) -> Result<Engine<Host>, Problem> {
     privilege::check()?;
-    engine(global)
+    Ok(engine(global)?)
 }
 
 /// Opens the engine.
-pub fn engine(global: &Global) -> Result<Engine<Host>, Problem> {
+pub fn engine(global: &Global) -> Result<Engine<Host>, Error> {
     let paths = Paths::of_host(global.run_dir.clone());
     let mut engine = Engine::open(Host::open()?, &global.state_dir, paths)?;
     let verbose = global.verbose;

@@ -14,6 +14,7 @@ mod networks;
 mod ovs;
 mod publish;
 mod recover;
+mod revise;
 mod sandboxes;
 mod view;
 mod wires;

@@ -41,6 +41,13 @@ impl Files {
         Some(self.sandboxes().join(name.as_str()))
     }
 
+    /// The files that the programs of `sandbox` see in place of those in /etc: what, and over which.
+    pub fn binds(&self, sandbox: &Sandbox) -> Vec<(PathBuf, PathBuf)> {
+        let bind = |directory: &Path, file: &str| (directory.join(file), Path::new("/etc").join(file));
+        let files = self.directory(sandbox).into_iter();
+        files.flat_map(|directory| ["hosts", "resolv.conf"].map(|file| bind(&directory, file))).collect()
+    }
+
     fn sandboxes(&self) -> PathBuf {
         self.paths.run.join("sandboxes")
     }

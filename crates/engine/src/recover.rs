@@ -9,6 +9,7 @@ use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 
 use crate::error::Obstacle;
 use crate::networks::end_all;
+use crate::revise::REVISE;
 use crate::{Engine, Error, Files, PATIENCE};
 
 /// How long `repair` waits for what a killed process left running: a child that sees devices go.
@@ -109,6 +110,9 @@ impl<K: Kernel> Engine<K> {
             Object::Sandbox(name) => {
                 let sandbox = self.store.read(|tx| tx.sandbox(name.as_str()))?;
                 if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.name == *name) {
+                    if entry.verb == REVISE {
+                        return self.finish_revision(&sandbox, &entry.detail);
+                    }
                     return match entry.detail.parse::<Id>() {
                         Ok(endpoint) => self.erase_endpoint(&sandbox, endpoint),
                         Err(_) => self.erase_sandbox(&sandbox),
@@ -152,7 +156,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether nothing holds a sandbox any more: its namespace is gone, or the process that it lived for, or whoever
     /// gave it a namespace.
-    pub(crate) fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    pub fn is_stale(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         if sandbox.ephemeral
             && self.store.try_lock(&Object::Run(sandbox.name.clone()), Mode::Exclusive)?.is_some()
         {

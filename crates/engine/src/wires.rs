@@ -211,7 +211,7 @@ impl<K: Kernel> Engine<K> {
 }
 
 /// What changed or died half-way between our look and our locks has to be looked at again.
-fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Network>) -> Result<(), Error> {
+pub(crate) fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Network>) -> Result<(), Error> {
     let ours = |object: &Object| match object {
         Object::Sandbox(name) => *name == sandbox.name,
         Object::Network(name) => network.is_some_and(|network| network.name == *name),

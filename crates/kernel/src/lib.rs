@@ -4,10 +4,13 @@
 pub mod fake;
 pub mod firewall;
 pub mod isolation;
+pub mod launch;
 pub mod netlink;
 pub mod netns;
 pub mod privilege;
+pub mod probe;
 pub mod process;
+pub mod signals;
 
 pub mod tables;
 

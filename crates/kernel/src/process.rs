@@ -38,7 +38,7 @@ impl Entry {
         self.binds.iter().filter(|(_, target)| !target.exists())
     }
 
-    fn calls(&self) -> Result<Vec<Call>, KernelError> {
+    pub(crate) fn calls(&self) -> Result<Vec<Call>, KernelError> {
         let what = || format!("enter {}", self.pin.display());
         let namespace = Namespace::open(&self.pin).map_err(|error| match netns::errno(&error) {
             Errno::EINVAL => Refusal::new(Failure::NotFound, "it stands for no network namespace").of(what()),
@@ -126,7 +126,7 @@ pub fn spawn_in(entry: &Entry, argv: &[OsString]) -> Result<Child, Failed> {
     }
 }
 
-fn image(argv: &[OsString]) -> Result<Image, Failed> {
+pub(crate) fn image(argv: &[OsString]) -> Result<Image, Failed> {
     Image::new(argv, &[]).map_err(|error| named(&error).of("start a program").into())
 }
 
@@ -134,7 +134,7 @@ fn named(error: &io::Error) -> Refusal {
     Refusal::new(Failure::Other, error.to_string())
 }
 
-fn failed(calls: &[Call], argv: &[OsString], at: usize, errno: Errno) -> Failed {
+pub(crate) fn failed(calls: &[Call], argv: &[OsString], at: usize, errno: Errno) -> Failed {
     let program = argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     match calls.get(at) {
         Some(call) => Refusal::from(errno).at(call).of(format!("run {program}")).into(),

@@ -8,9 +8,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
 use nix::sys::stat::Mode;
-use nix::unistd::{mkdir, symlinkat, write};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, mkdir, read, setsid, symlinkat, write};
 
 use crate::netns::Namespace;
 
@@ -43,6 +44,10 @@ pub(crate) enum Call {
     Unshare(CloneFlags),
     /// Sets the host name.
     Hostname(String),
+    /// Leads a session of its own, with nothing to read, all output to a file, and no signal blocked.
+    Detach(OwnedFd),
+    /// Appends this process's line of /proc to a file.
+    Record(OwnedFd),
 }
 
 impl Call {
@@ -77,6 +82,8 @@ impl Call {
             Self::Enter(namespace) => namespace.enter(),
             Self::Unshare(flags) => unshare(*flags),
             Self::Hostname(name) => set_hostname(name),
+            Self::Detach(output) => detach(output),
+            Self::Record(file) => record(file),
         }
     }
 }
@@ -84,6 +91,21 @@ impl Call {
 /// Makes the calls in order; gives the index and error of the first that failed.
 pub(crate) fn make(calls: &[Call]) -> Result<(), (usize, Errno)> {
     calls.iter().enumerate().try_for_each(|(at, call)| call.make().map_err(|errno| (at, errno)))
+}
+
+fn detach(output: &OwnedFd) -> nix::Result<()> {
+    setsid()?;
+    dup2_stdin(open(c"/dev/null", OFlag::O_RDONLY, Mode::empty())?)?;
+    dup2_stdout(output)?;
+    dup2_stderr(output)?;
+    SigSet::empty().thread_set_mask()
+}
+
+fn record(file: &OwnedFd) -> nix::Result<()> {
+    let mut line = [0; 1024];
+    let stat = open(c"/proc/self/stat", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let length = read(&stat, &mut line)?;
+    write(file, &line[..length]).map(drop)
 }
 
 fn cover_sys(flags: MsFlags) {
@@ -133,6 +155,8 @@ impl fmt::Display for Call {
             Self::Enter(_) => f.write_str("enter the network namespace"),
             Self::Unshare(_) => f.write_str("make a mount namespace"),
             Self::Hostname(name) => write!(f, "set the host name to {name}"),
+            Self::Detach(_) => f.write_str("leave the session"),
+            Self::Record(_) => f.write_str("write down the process"),
         }
     }
 }

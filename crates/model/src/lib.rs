@@ -36,7 +36,7 @@ pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};
 pub use id::Id;
 pub use mac::Mac;
-pub use name::{IfName, Name};
+pub use name::{HostName, IfName, Name};
 pub use network::{Driver, IpamRequest, Network, Pool, PoolRequest};
 pub use options::{BridgeOptions, OptionMap, Uplink};
 pub use patch::is_patch;

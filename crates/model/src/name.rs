@@ -82,6 +82,33 @@ impl FromStr for IfName {
     }
 }
 
+/// The name that a sandbox calls itself: labels of letters, digits, `-` and `_` between dots, 64 characters at most
+/// (HOST_NAME_MAX).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct HostName(String);
+
+impl FromStr for HostName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let label = |label: &str| {
+            let inner =
+                label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            !label.is_empty()
+                && label.len() <= 63
+                && inner
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 64 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Invalid::new(format!("'{text}' is no host name"))
+            .because("a host name is made of letters, digits, '-' and '.', with at most 64 characters"))
+    }
+}
+
 macro_rules! text_type {
     ($type:ident) => {
         impl fmt::Display for $type {
@@ -99,6 +126,7 @@ macro_rules! text_type {
 }
 text_type!(Name);
 text_type!(IfName);
+text_type!(HostName);
 
 #[cfg(test)]
 mod tests {

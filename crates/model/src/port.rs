@@ -217,6 +217,44 @@ impl FromStr for PublishSpec {
     }
 }
 
+impl fmt::Display for PublishSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_ip {
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            None => {}
+        }
+        match self.host {
+            Some(host) => write!(f, "{host}:")?,
+            None if self.host_ip.is_some() => f.write_str(":")?,
+            None => {}
+        }
+        match self.target {
+            TargetPort { ports, protocol: Protocol::Tcp } => write!(f, "{ports}"),
+            target => write!(f, "{target}"),
+        }
+    }
+}
+
+impl PublishSpec {
+    /// Whether `published` is what was asked for, where `default_host` is the address for those that name none.
+    pub fn is_met_by(&self, published: &Published, default_host: IpAddr) -> bool {
+        let host_ip = match self.host_ip {
+            Some(wanted) => wanted == published.host_ip,
+            // One for every address stands for both families.
+            None => {
+                published.host_ip == default_host
+                    || default_host.is_unspecified() && published.host_ip.is_unspecified()
+            }
+        };
+        let within =
+            |range: PortRange| range.first <= published.host.first && published.host.last <= range.last;
+        host_ip
+            && self.target == (TargetPort { ports: published.target, protocol: published.protocol })
+            && self.host.is_none_or(within)
+    }
+}
+
 /// Splits at the last colon outside brackets.
 fn split_target(text: &str) -> (Option<&str>, &str) {
     let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
@@ -325,6 +363,45 @@ mod tests {
         assert_eq!(spec("8000-8010:80"), (None, some("8000-8010"), "80/tcp".into()));
         assert_eq!(spec("9000-9002"), (None, None, "9000-9002/tcp".into()));
         assert_eq!(spec("0:80"), (None, None, "80/tcp".into()));
+    }
+
+    #[test]
+    fn prints_what_it_reads() {
+        for text in [
+            "80",
+            "8080:80",
+            "8080:80/udp",
+            "127.0.0.1:8080:80",
+            "127.0.0.1::80",
+            "[::1]:8080:80/sctp",
+            "[fd00::5]::80",
+            "8000-8010:80",
+        ] {
+            assert_eq!(text.parse::<PublishSpec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_published_meets_what_was_asked_for() {
+        let any: IpAddr = "0.0.0.0".parse().unwrap();
+        let published = |host_ip: &str, host: u16, target: u16| Published {
+            protocol: Protocol::Tcp,
+            host_ip: host_ip.parse().unwrap(),
+            host: PortRange::single(host),
+            target: PortRange::single(target),
+        };
+        let meets = |spec: &str, published: &Published| {
+            spec.parse::<PublishSpec>().unwrap().is_met_by(published, any)
+        };
+        assert!(meets("8080:80", &published("0.0.0.0", 8080, 80)));
+        assert!(meets("8080:80", &published("::", 8080, 80)));
+        assert!(meets("80", &published("0.0.0.0", 49153, 80)));
+        assert!(meets("8000-8010:80", &published("0.0.0.0", 8003, 80)));
+        assert!(!meets("8080:80", &published("127.0.0.1", 8080, 80)));
+        assert!(!meets("127.0.0.1:8080:80", &published("0.0.0.0", 8080, 80)));
+        assert!(!meets("8081:80", &published("0.0.0.0", 8080, 80)));
+        assert!(!meets("8080:81", &published("0.0.0.0", 8080, 80)));
+        assert!(!meets("8080:80/udp", &published("0.0.0.0", 8080, 80)));
     }
 
     #[test]

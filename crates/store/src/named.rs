@@ -118,6 +118,18 @@ impl Tx<'_> {
         one(added, || StoreError::Exists { kind: "sandbox", name: sandbox.name.to_string() })
     }
 
+    /// Replaces what is stored of the sandbox with the same identity and name. Whose namespace it has stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none.
+    pub fn update_sandbox(&self, sandbox: &Sandbox) -> Result<(), StoreError> {
+        let changed = self.change(
+            "UPDATE sandbox SET doc = ?3 WHERE name = ?1 AND id = ?2",
+            (sandbox.name.as_str(), sandbox.id.to_string(), self.to_document(sandbox)?),
+        )?;
+        one(changed, || StoreError::Missing { kind: "sandbox", name: sandbox.name.to_string() })
+    }
+
     /// The sandbox with the name `key`, or whose identity `key` is or begins (4 digits at least).
     ///
     /// # Errors

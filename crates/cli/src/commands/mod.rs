@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod lab;
 mod network;
 mod page;
 mod process;
@@ -44,6 +45,9 @@ pub fn run(args: Args) -> Outcome {
         Command::Exec(request) => process::exec(engine_to_change(global)?, &request),
         Command::Run(Deferred(request)) => process::run(engine_to_change(global)?, request),
         Command::Port { sandbox } => sandbox::ports(engine(global)?, &sandbox, global.format),
+        Command::Plan(args) => lab::plan(global, &args),
+        Command::Apply(args) => lab::apply(global, &args),
+        Command::Delete(args) => lab::delete(global, &args),
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use linkspan_engine::Engine;
@@ -68,13 +67,9 @@ fn is_there(program: &OsStr) -> bool {
 
 /// Where the programs of `sandbox` run, and with which files.
 fn entry(engine: &Engine<Host>, sandbox: &Sandbox) -> Entry {
-    let bind = |directory: PathBuf, file: &str| (directory.join(file), PathBuf::from("/etc").join(file));
-    let files = engine.files().directory(sandbox).into_iter();
-    let binds =
-        files.flat_map(|directory| ["hosts", "resolv.conf"].map(|file| bind(directory.clone(), file)));
     let entry = Entry {
         pin: sandbox.pin(),
-        binds: binds.collect(),
+        binds: engine.files().binds(sandbox),
         hostname: (sandbox.namespace != NamespaceSource::Host).then(|| sandbox.hostname.clone()),
     };
     for (_, target) in entry.unseen() {

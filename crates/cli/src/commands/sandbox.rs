@@ -22,7 +22,7 @@ pub fn request(flags: SandboxFlags, name: Name) -> Result<SandboxRequest, Proble
         publish_all: flags.publish_all,
         expose: flags.expose,
         links: flags.link,
-        hostname: flags.hostname,
+        hostname: flags.hostname.map(String::from),
         dns: flags.dns,
         add_hosts: flags.add_host,
         ephemeral: false,
