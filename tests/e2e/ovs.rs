@@ -49,30 +49,43 @@ fn comes_back(machine: &Net, address: &str) {
 
 #[test]
 fn sandboxes_and_machines_behind_open_vswitch_share_a_segment() {
-    run(here!(), || {
-        let Some(switch) = OpenVSwitch::start() else { return };
-        let machine = switch.bridge("br-eth1").machine("br-eth1", "phys", "10.7.0.200/24");
-        serve(&machine, &[80]);
-        let (before, shown) = (Snapshot::take(), switch.show());
-        linkspan("network create --subnet 10.7.0.0/24 -o linkspan.uplink=ovs:br-eth1 lab");
-        let web = sandbox("web", "--net lab -p 8080:80");
-        serve(&Net::here(), &[90]);
-        // Each is seen under its own address: there is no router in between.
-        assert_eq!(source(&web, Protocol::Tcp, "10.7.0.200:80"), "10.7.0.2");
-        assert_eq!(source(&web, Protocol::Udp, "10.7.0.200:80"), "10.7.0.2");
-        assert_eq!(source(&machine, Protocol::Tcp, "10.7.0.2:80"), "10.7.0.200");
-        machine.reaches("10.7.0.1:90");
-        Net::here().reaches("10.7.0.200:80");
-        transfer(&web, &machine, "10.7.0.200:7000");
-        transfer(&machine, &web, "10.7.0.2:7000");
-        // The port is marked as ours.
-        let id = json("network inspect lab")[0]["Id"].as_str().unwrap().to_owned();
-        assert!(sh(&format!("ovs-vsctl find port external_ids:linkspan-network={id}")).contains("lsd"));
-        linkspan("sandbox rm web");
-        linkspan("network rm lab");
-        before.is_unchanged();
-        assert_eq!(switch.show(), shown);
-    });
+    run(here!(), || share_a_segment(Datapath::Netdev));
+}
+
+#[test]
+fn vm_the_same_where_the_kernel_moves_the_packets() {
+    run(here!(), || share_a_segment(Datapath::System));
+}
+
+fn share_a_segment(datapath: Datapath) {
+    let Some(switch) = OpenVSwitch::with(datapath) else { return };
+    let machine = switch.bridge("br-eth1").machine("br-eth1", "phys", "10.7.0.200/24");
+    serve(&machine, &[80]);
+    let (before, shown) = (Snapshot::take(), switch.show());
+    linkspan("network create --subnet 10.7.0.0/24 -o linkspan.uplink=ovs:br-eth1 lab");
+    let web = sandbox("web", "--net lab -p 8080:80");
+    serve(&Net::here(), &[90]);
+    // Each is seen under its own address: there is no router in between.
+    assert_eq!(source(&web, Protocol::Tcp, "10.7.0.200:80"), "10.7.0.2");
+    assert_eq!(source(&web, Protocol::Udp, "10.7.0.200:80"), "10.7.0.2");
+    assert_eq!(source(&machine, Protocol::Tcp, "10.7.0.2:80"), "10.7.0.200");
+    machine.reaches("10.7.0.1:90");
+    Net::here().reaches("10.7.0.200:80");
+    transfer(&web, &machine, "10.7.0.200:7000");
+    transfer(&machine, &web, "10.7.0.2:7000");
+    if datapath == Datapath::System {
+        // What the kernel moves may stay as it is until it leaves the machine.
+        assert!(
+            sh("ethtool -k $(ip -o link | grep -o 'lsu[0-9a-f]*' | head -1)").contains("tx-checksumming: on")
+        );
+    }
+    // The port is marked as ours.
+    let id = json("network inspect lab")[0]["Id"].as_str().unwrap().to_owned();
+    assert!(sh(&format!("ovs-vsctl find port external_ids:linkspan-network={id}")).contains("lsd"));
+    linkspan("sandbox rm web");
+    linkspan("network rm lab");
+    before.is_unchanged();
+    assert_eq!(switch.show(), shown);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod snapshot;
 mod world;
 
 pub use linkspan_lab::{Net, here, run, run_tool, sh, skip};
-pub use ovs::OpenVSwitch;
+pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
 pub use snapshot::{Snapshot, has};
 pub use world::{Protocol, Reach, World, bridge_netfilter, inside, serve, source, succeeds_inside};

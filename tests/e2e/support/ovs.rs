@@ -1,31 +1,68 @@
-//! Open vSwitch with its userspace datapath, in the test's own namespaces.
+//! Open vSwitch in the test's own namespaces.
 
 use std::fs::OpenOptions;
 
-use linkspan_lab::{Net, sh};
+use linkspan_lab::{Net, run_tool, sh, skip};
 
 use super::snapshot::has;
 
 /// Where its tools and Linkspan look for its socket. /run is the test's own.
 const DIR: &str = "/run/openvswitch";
 
+/// Who moves the packets of its bridges; the name is that of `datapath_type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Datapath {
+    /// ovs-vswitchd itself.
+    Netdev,
+    /// The kernel.
+    System,
+}
+
+impl Datapath {
+    /// Whether it works here; if not, the test says that it is skipped.
+    fn works(self) -> bool {
+        let why = match self {
+            Self::Netdev => match OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
+                Ok(_) => return true,
+                Err(error) => {
+                    format!("bridges of Open vSwitch's userspace datapath need /dev/net/tun: {error}")
+                }
+            },
+            Self::System => match run_tool("ovs-dpctl add-dp probe && ovs-dpctl del-dp probe").0 {
+                true => return true,
+                false => "this kernel has no datapath for Open vSwitch (CONFIG_OPENVSWITCH)".to_owned(),
+            },
+        };
+        skip(&why);
+        false
+    }
+
+    const fn name(self) -> &'static str {
+        if matches!(self, Self::Netdev) { "netdev" } else { "system" }
+    }
+}
+
 /// The two daemons of Open vSwitch; they end with the test.
-pub struct OpenVSwitch(());
+pub struct OpenVSwitch(Datapath);
 
 impl OpenVSwitch {
-    /// Starts both with an empty database; none, and the test says that it is skipped, where that does not go.
+    /// Starts both with an empty database, for bridges of the userspace datapath; none, and the test says that it is
+    /// skipped, where that does not go.
     pub fn start() -> Option<Self> {
-        if !["ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ethtool"].iter().all(|program| has(program)) {
-            return None;
-        }
-        if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
-            linkspan_lab::skip(&format!("bridges of the userspace datapath need /dev/net/tun: {error}"));
+        Self::with(Datapath::Netdev)
+    }
+
+    /// The same for bridges of one datapath.
+    pub fn with(datapath: Datapath) -> Option<Self> {
+        if !["ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ethtool"].iter().all(|program| has(program))
+            || !datapath.works()
+        {
             return None;
         }
         sh(&format!(
             "mkdir -p {DIR} && ovsdb-tool create {DIR}/conf.db /usr/share/openvswitch/vswitch.ovsschema"
         ));
-        let switch = Self(());
+        let switch = Self(datapath);
         switch.start_database();
         sh("ovs-vsctl --no-wait init");
         switch.start_daemon();
@@ -33,19 +70,12 @@ impl OpenVSwitch {
     }
 
     pub fn start_database(&self) {
-        let quiet = format!("-vconsole:off --log-file={DIR}/ovsdb-server.log");
-        sh(&format!(
-            "ovsdb-server {DIR}/conf.db --remote=punix:{DIR}/db.sock {quiet} \
-             --pidfile={DIR}/ovsdb-server.pid --detach"
-        ));
+        start(&format!("ovsdb-server {DIR}/conf.db --remote=punix:{DIR}/db.sock"), "ovsdb-server");
     }
 
     pub fn start_daemon(&self) {
-        let quiet = format!("-vconsole:off --log-file={DIR}/ovs-vswitchd.log");
-        sh(&format!(
-            "ovs-vswitchd unix:{DIR}/db.sock {quiet} --disable-system \
-             --pidfile={DIR}/ovs-vswitchd.pid --detach"
-        ));
+        let system = if self.0 == Datapath::Netdev { "--disable-system" } else { "" };
+        start(&format!("ovs-vswitchd unix:{DIR}/db.sock {system}"), "ovs-vswitchd");
     }
 
     /// Kills the database server, which leaves its socket behind.
@@ -53,14 +83,15 @@ impl OpenVSwitch {
         kill("ovsdb-server");
     }
 
-    /// Kills the daemon that has the datapath.
+    /// Kills the daemon that does what the database says.
     pub fn stop_daemon(&self) {
         kill("ovs-vswitchd");
     }
 
     /// Makes a bridge.
     pub fn bridge(&self, name: &str) -> &Self {
-        sh(&format!("ovs-vsctl -t 10 add-br {name} -- set bridge {name} datapath_type=netdev"));
+        let datapath = self.0.name();
+        sh(&format!("ovs-vsctl -t 10 add-br {name} -- set bridge {name} datapath_type={datapath}"));
         self
     }
 
@@ -79,6 +110,12 @@ impl OpenVSwitch {
     pub fn show(&self) -> String {
         sh("ovs-vsctl -t 10 show")
     }
+}
+
+fn start(command: &str, daemon: &str) {
+    sh(&format!(
+        "{command} -vconsole:off --log-file={DIR}/{daemon}.log --pidfile={DIR}/{daemon}.pid --detach"
+    ));
 }
 
 fn kill(daemon: &str) {
