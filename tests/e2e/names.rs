@@ -101,6 +101,28 @@ fn names_of_one_network_are_unknown_on_another() {
 }
 
 #[test]
+fn a_program_on_two_networks_sees_peers_of_both_come_and_go() {
+    run(here!(), || {
+        linkspan("network create --subnet 10.7.0.0/24 one");
+        linkspan("network create --subnet 10.8.0.0/24 two");
+        linkspan("sandbox create --net one --net two both");
+        // It has the file that was there when it started.
+        let mut started = program("exec both -- sh -c");
+        let mut watch = started
+            .arg("until grep -q later /etc/hosts; do sleep 0.01; done; while grep later /etc/hosts; do sleep 0.01; done")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        linkspan("sandbox create --net two,alias=db later");
+        assert!(inside("both", "ping -c1 -W1 db").contains("10.8.0.3"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        linkspan("sandbox rm later");
+        assert!(watch.wait().unwrap().success());
+        assert!(!succeeds_inside("both", "getent hosts db"));
+    });
+}
+
+#[test]
 fn servers_on_the_hosts_loopback_are_left_out() {
     run(here!(), || {
         fs::remove_file("/etc/resolv.conf").ok();

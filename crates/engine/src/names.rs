@@ -1,9 +1,11 @@
 //! Names inside a sandbox: its hosts and resolv.conf, where `run`, `exec` and `ip netns exec` find them.
 //!
 //! A user-defined network has a roster, a hosts file of all its endpoints. A sandbox that is on one such network and
-//! asks for nothing else has the roster as its hosts file, so it sees peers come and go; any other gets a file of its
-//! own with the peers known when it is written.
+//! asks for nothing else has the roster as its hosts file. Any other gets a file of its own, and is entered as a reader
+//! of its networks' rosters: what changes in one is changed in the files of its readers too. So all see peers come and
+//! go.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::IpAddr;
@@ -38,7 +40,7 @@ impl Files {
             NamespaceSource::Sandbox(other) => other,
             NamespaceSource::Host | NamespaceSource::Machine => return None,
         };
-        Some(self.sandboxes().join(name.as_str()))
+        Some(self.sandboxes().join(name.as_str()).join("etc"))
     }
 
     /// The files that the programs of `sandbox` see in place of those in /etc: what, and over which.
@@ -52,8 +54,19 @@ impl Files {
         self.paths.run.join("sandboxes")
     }
 
+    /// The hosts file of a sandbox that has no roster for it. Not beside what leads to it: `ip netns exec` mounts whatever
+    /// is there.
+    fn own_hosts(&self, sandbox: impl AsRef<Path>) -> PathBuf {
+        self.sandboxes().join(sandbox).join("hosts")
+    }
+
     fn roster(&self, network: &Name) -> PathBuf {
         self.paths.run.join("networks").join(format!("{network}.hosts"))
+    }
+
+    /// The directory with an entry for each sandbox that has a copy of the roster in its own file.
+    fn readers(&self, network: &Name) -> PathBuf {
+        self.paths.run.join("networks").join(format!("{network}.readers"))
     }
 
     fn write(&self, sandbox: &Sandbox, attached: &[(Endpoint, Network)], extra: &str) -> Result<(), Error> {
@@ -79,29 +92,71 @@ impl Files {
 
     fn write_hosts(
         &self,
-        path: &Path,
+        hosts: &Path,
         sandbox: &Sandbox,
         attached: &[(Endpoint, Network)],
         extra: &str,
     ) -> Result<(), Error> {
-        remove(path)?;
+        let own = self.own_hosts(sandbox.name.as_str());
         if let ([(_, network)], "") = (attached, extra)
             && !network.is_predefined()
         {
-            return symlink(self.roster(&network.name), path).map_err(Error::file("create", path));
+            remove(&self.readers(&network.name).join(sandbox.name.as_str()))?;
+            point(hosts, &self.roster(&network.name))?;
+            return remove(&own);
+        }
+        // Locked until it is written, so that no change of a roster is missed.
+        let mut rosters = BTreeMap::new();
+        for (_, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {
+            rosters.insert(&network.name, self.subscribe(sandbox, &network.name)?);
         }
         let v6 = attached.iter().any(|(endpoint, _)| endpoint.lease(Family::V6).is_some());
         let mut text = base(v6) + extra;
         for (endpoint, network) in attached {
-            if network.is_predefined() {
-                text += &lines(sandbox, endpoint);
-            } else {
-                let roster = self.roster(&network.name);
-                let peers = fs::read_to_string(&roster).map_err(Error::file("read", &roster))?;
-                text += peers.strip_prefix(&base(network.ipv6)).unwrap_or(&peers);
+            match rosters.get(&network.name) {
+                Some((_, peers)) => text += peers.strip_prefix(&base(network.ipv6)).unwrap_or(peers),
+                None => text += &lines(sandbox, endpoint),
             }
         }
-        write(path, &text)
+        edit(&own, |old| old.clone_from(&text))?;
+        point(hosts, &own)
+    }
+
+    /// Enters a sandbox as a reader of a roster; gives what is in that, and the file, which does not change before it is
+    /// closed.
+    fn subscribe(&self, sandbox: &Sandbox, network: &Name) -> Result<(File, String), Error> {
+        let readers = self.readers(network);
+        create_directory(&readers)?;
+        write(&readers.join(sandbox.name.as_str()), "")?;
+        let path = self.roster(network);
+        let read = || -> io::Result<_> {
+            let mut roster = File::open(&path)?;
+            roster.lock_shared()?;
+            let mut text = String::new();
+            roster.read_to_string(&mut text)?;
+            Ok((roster, text))
+        };
+        read().map_err(Error::file("read", &path))
+    }
+
+    /// Changes a roster, and the files of its readers alike.
+    fn edit_roster(&self, network: &Network, change: impl Fn(&mut String)) -> Result<(), Error> {
+        let _locked = edit(&self.roster(&network.name), |text| {
+            if text.is_empty() {
+                *text = base(network.ipv6);
+            }
+            change(text);
+        })?;
+        for reader in entries(&self.readers(&network.name))? {
+            let own = self.own_hosts(reader.file_name().unwrap_or_default());
+            match OpenOptions::new().read(true).write(true).open(&own) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                file => {
+                    drop(file.and_then(|file| rewrite(file, &change)).map_err(Error::file("write", &own))?)
+                }
+            }
+        }
+        Ok(())
     }
 
     fn enter_in_roster(
@@ -110,27 +165,29 @@ impl Files {
         endpoint: &Endpoint,
         network: &Network,
     ) -> Result<(), Error> {
-        let path = self.roster(&network.name);
-        let parent = self.paths.run.join("networks");
-        create_directory(&parent)?;
-        edit(&path, |text| {
-            if text.is_empty() {
-                *text = base(network.ipv6);
-            }
+        create_directory(&self.paths.run.join("networks"))?;
+        self.edit_roster(network, |text| {
             strike(text, endpoint);
             text.push_str(&lines(sandbox, endpoint));
         })
     }
 
-    pub(crate) fn strike_from_roster(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
-        let path = self.roster(&network.name);
-        if network.is_predefined() || !path.exists() {
+    /// Takes `endpoint` of `sandbox` out of a roster, which the sandbox reads no more.
+    pub(crate) fn strike_from_roster(
+        &self,
+        network: &Network,
+        sandbox: &Name,
+        endpoint: &Endpoint,
+    ) -> Result<(), Error> {
+        if network.is_predefined() || !self.roster(&network.name).exists() {
             return Ok(());
         }
-        edit(&path, |text| strike(text, endpoint))
+        remove(&self.readers(&network.name).join(sandbox.as_str()))?;
+        self.edit_roster(network, |text| strike(text, endpoint))
     }
 
     pub(crate) fn remove_roster(&self, network: &Name) -> Result<(), Error> {
+        remove_tree(&self.readers(network))?;
         remove(&self.roster(network))
     }
 
@@ -237,7 +294,7 @@ impl<K: Kernel> Engine<K> {
                 )));
         };
         let names = [link.alias.as_str()].into_iter().chain(own_names(&target)).collect::<Vec<_>>().join(" ");
-        let line = |text: String, lease: &Lease| text + &format!("{}\t{names}\n", lease.address);
+        let line = |text: String, lease: &Lease| text + &format!("{} {names}\n", lease.address);
         Ok(endpoint.leases.iter().fold(String::new(), line))
     }
 }
@@ -256,7 +313,7 @@ fn added(host: &HostAlias, attached_to: &[(Endpoint, Network)]) -> Result<String
         Error::refused(format!("host entry '{}' has no address", host.name))
             .because("host-gateway is the host as a network shows it, and the sandbox is on none")
     })?;
-    Ok(format!("{address}\t{}\n", host.name))
+    Ok(format!("{address} {}\n", host.name))
 }
 
 fn base(v6: bool) -> String {
@@ -270,7 +327,7 @@ fn lines(sandbox: &Sandbox, endpoint: &Endpoint) -> String {
     endpoint.leases.iter().fold(String::new(), |text, lease| text + &format!("{}\t{names}\n", lease.address))
 }
 
-/// Takes the lines of `endpoint` out of a roster.
+/// Takes the lines of `endpoint` out of a roster. Lines that were asked for have a space behind the address, and stay.
 fn strike(text: &mut String, endpoint: &Endpoint) {
     for lease in &endpoint.leases {
         let start = format!("{}\t", lease.address);
@@ -295,21 +352,33 @@ fn reachable(text: &str) -> String {
     text.lines().filter(|line| !local(line)).fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// Changes a file in place, alone: sandboxes have its inode mounted, so it is never replaced.
-fn edit(path: &Path, change: impl FnOnce(&mut String)) -> Result<(), Error> {
-    let edited = || -> io::Result<()> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        file.lock()?;
-        let mut before = String::new();
-        file.read_to_string(&mut before)?;
-        let mut after = before.clone();
-        change(&mut after);
-        let same = before.bytes().zip(after.bytes()).take_while(|(old, new)| old == new).count();
-        file.seek(io::SeekFrom::Start(same as u64))?;
-        file.write_all(&after.as_bytes()[same..])?;
-        file.set_len(after.len() as u64)
-    };
-    edited().map_err(Error::file("write", path))
+/// Changes a file in place, alone: sandboxes have its inode mounted, so it is never replaced. It stays locked until it
+/// is closed.
+fn edit(path: &Path, change: impl FnOnce(&mut String)) -> Result<File, Error> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    file.and_then(|file| rewrite(file, change)).map_err(Error::file("write", path))
+}
+
+fn rewrite(mut file: File, change: impl FnOnce(&mut String)) -> io::Result<File> {
+    file.lock()?;
+    let mut before = String::new();
+    file.read_to_string(&mut before)?;
+    let mut after = before.clone();
+    change(&mut after);
+    let same = before.bytes().zip(after.bytes()).take_while(|(old, new)| old == new).count();
+    file.seek(io::SeekFrom::Start(same as u64))?;
+    file.write_all(&after.as_bytes()[same..])?;
+    file.set_len(after.len() as u64)?;
+    Ok(file)
+}
+
+/// Makes `link` lead to `target`, whatever it was.
+fn point(link: &Path, target: &Path) -> Result<(), Error> {
+    if fs::read_link(link).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    remove(link)?;
+    symlink(target, link).map_err(Error::file("create", link))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

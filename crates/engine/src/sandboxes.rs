@@ -250,7 +250,7 @@ impl<K: Kernel> Engine<K> {
         let nothing = State { firewall: Some([].into()), ..State::default() };
         self.converge(nothing, &desired::sandbox(sandbox, &attached))?;
         for (endpoint, network) in &attached {
-            self.files.strike_from_roster(network, endpoint)?;
+            self.files.strike_from_roster(network, &sandbox.name, endpoint)?;
         }
         self.files.remove(&sandbox.name)?;
         self.store.write(|tx| {

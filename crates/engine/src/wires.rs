@@ -200,7 +200,7 @@ impl<K: Kernel> Engine<K> {
         wanted.retain_wires(|_| false);
         self.converge(wanted, &former)?;
         if let Some((gone, network)) = gone {
-            self.files.strike_from_roster(network, gone)?;
+            self.files.strike_from_roster(network, &sandbox.name, gone)?;
         }
         self.rewrite_names(sandbox, &after)?;
         self.store.write(|tx| {

@@ -13,7 +13,7 @@ fn with_options(name: &str, nets: &[&str], links: &[&str], hosts: &[&str]) -> Sa
 }
 
 fn names_of<'a>(hosts: &'a str, address: &str) -> Vec<&'a str> {
-    let line = hosts.lines().find(|line| line.split('\t').next() == Some(address));
+    let line = hosts.lines().find(|line| line.split_whitespace().next() == Some(address));
     line.map(|line| line.split_whitespace().skip(1).collect()).unwrap_or_default()
 }
 
@@ -32,6 +32,35 @@ fn peers_of_a_network_of_ones_own_come_and_go_in_the_hosts_file() {
     }
     site.engine().remove_sandbox("db", false).unwrap();
     assert!(names_of(&site.file("web", "hosts"), "10.7.0.6").is_empty());
+}
+
+#[test]
+fn a_sandbox_with_a_file_of_its_own_sees_them_come_and_go_too() {
+    let site = Site::with_networks();
+    site.engine().create_sandbox(&sandbox("both", &["lab", "wide"])).unwrap();
+    site.engine().create_sandbox(&with_options("told", &["lab"], &[], &["nas:10.7.0.6"])).unwrap();
+    let before = site.picture();
+    site.engine().create_sandbox(&sandbox("db", &["lab,ip=10.7.0.6", "wide,ip=10.8.0.6"])).unwrap();
+    let hosts = site.file("both", "hosts");
+    assert_eq!((names_of(&hosts, "10.7.0.6"), names_of(&hosts, "10.8.0.6")), (vec!["db"], vec!["db"]));
+    let hosts = site.file("told", "hosts");
+    assert!(hosts.contains("10.7.0.6 nas\n") && hosts.contains("10.7.0.6\tdb\n"), "{hosts}");
+    site.engine().disconnect("lab", "db", false).unwrap();
+    assert!(!site.file("both", "hosts").contains("10.7.0.6"));
+    assert!(site.file("both", "hosts").contains("10.8.0.6\tdb\n"));
+    site.engine().remove_sandbox("db", false).unwrap();
+    assert_eq!(site.picture(), before);
+    // Nor does it see what it left.
+    site.engine().disconnect("wide", "both", false).unwrap();
+    site.engine().create_sandbox(&sandbox("db", &["lab,ip=10.7.0.6", "wide,ip=10.8.0.6"])).unwrap();
+    let hosts = site.file("both", "hosts");
+    assert!(hosts.contains("10.7.0.6\tdb\n") && !hosts.contains("10.8.0.6"), "{hosts}");
+    site.engine().disconnect("lab", "both", false).unwrap();
+    assert_eq!(site.file("both", "hosts"), "127.0.0.1\tlocalhost\n");
+    for name in ["db", "both", "told"] {
+        site.engine().remove_sandbox(name, false).unwrap();
+    }
+    site.assert_in_order();
 }
 
 #[test]
@@ -82,12 +111,12 @@ fn a_link_whose_target_is_gone_is_in_the_way_of_nothing() {
     let site = Site::with_networks();
     site.engine().create_sandbox(&sandbox("db", &["lab,ip=10.7.0.6"])).unwrap();
     site.engine().create_sandbox(&with_options("web", &["lab"], &["db:sql"], &["up:host-gateway"])).unwrap();
-    assert!(site.file("web", "hosts").contains("\tsql db\n"));
+    assert!(site.file("web", "hosts").contains("10.7.0.6 sql db\n"));
     site.engine().remove_sandbox("db", false).unwrap();
     site.engine().connect(&to("wide"), "web").unwrap();
     assert!(!site.file("web", "hosts").contains("sql"));
     site.engine().disconnect("lab", "web", false).unwrap();
-    assert!(site.file("web", "hosts").contains("10.8.0.1\tup\n"));
+    assert!(site.file("web", "hosts").contains("10.8.0.1 up\n"));
     site.engine().disconnect("wide", "web", false).unwrap();
     assert!(!site.file("web", "hosts").contains("up"));
     site.assert_in_order();
