@@ -32,5 +32,7 @@ mod ovs;
 mod ports;
 mod program;
 mod publish;
+mod shaping;
+mod taps;
 mod traces;
 mod traffic;

@@ -43,6 +43,16 @@ const ATTACHMENT: [Story; 2] = [
         after: &["sandbox rm x"],
     },
 ];
+const CONNECT: &str = "network connect --tap --ifname vm0 --ingress-rate 20mbit --egress-rate 10mbit wide vm";
+const MACHINE: [Story; 2] = [
+    Story { before: &[], killed: CONNECT, check: machine_as_listed, after: &["sandbox rm -f vm"] },
+    Story {
+        before: &[CONNECT],
+        killed: "network disconnect wide vm",
+        check: machine_as_listed,
+        after: &["sandbox rm -f vm"],
+    },
+];
 const NETWORK: [Story; 2] = [
     Story { before: &[], killed: FOUND, check: network_works, after: &[] },
     Story { before: &[FOUND], killed: "network rm new", check: network_works, after: &[] },
@@ -57,6 +67,15 @@ fn a_sandbox_made_or_removed_by_a_killed_command_is_whole_or_gone() {
 #[test]
 fn an_attachment_made_or_removed_by_a_killed_command_is_whole_or_gone() {
     linkspan_lab::run(here!(), || rounds(&ATTACHMENT));
+}
+
+#[test]
+fn a_machine_made_or_removed_by_a_killed_command_is_whole_or_gone() {
+    linkspan_lab::run(here!(), || {
+        if linkspan_lab::may_open_taps() {
+            rounds(&MACHINE);
+        }
+    });
 }
 
 #[test]
@@ -147,6 +166,14 @@ fn attached_as_listed() {
     x.sh("ping -c1 -W2 10.7.0.1");
     if wide {
         x.sh("ping -c1 -W2 10.8.0.1");
+    }
+}
+
+fn machine_as_listed() {
+    let listed = listed("sandbox").contains(&"vm".to_owned());
+    let shown = sh("ip -o link; tc qdisc");
+    for what in ["vm0: ", "ifb", "tbf 1: dev vm0", "clsact ffff: dev vm0"] {
+        assert_eq!(shown.contains(what), listed, "{what}: {shown}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing the kernel to what is desired, within what a command touches.
 
 use linkspan_model::{Endpoint, Id, IfName, Network};
-use linkspan_plan::{Elements, Kernel, Scope, State, Step, desired, diff};
+use linkspan_plan::{Elements, Kernel, Port, Scope, State, Step, Tap, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::{Engine, Error, Event, PATIENCE};
@@ -86,8 +86,8 @@ impl<K: Kernel> Engine<K> {
         for network in &networks {
             self.observe_orphans(network, &desired, &mut observed)?;
         }
-        let others = |name: &IfName| theirs.ports.contains_key(name) || theirs.taps.contains_key(name);
-        observed.ports.retain(|name, _| desired.ports.contains_key(name) || !others(name));
+        observed.ports.retain(|name, _| desired.ports.contains_key(name) || !theirs.ports.contains_key(name));
+        observed.taps.retain(|name, _| desired.taps.contains_key(name) || !theirs.taps.contains_key(name));
         if let (Some(found), Some(wanted), Some(theirs)) =
             (&mut observed.firewall, &desired.firewall, &theirs.firewall)
         {
@@ -105,18 +105,11 @@ impl<K: Kernel> Engine<K> {
     ) -> Result<(), Error> {
         let bridge = network.bridge_name();
         for name in self.kernel.bridge_ports(&bridge)? {
-            let (text, known) =
-                (name.as_str(), desired.ports.contains_key(&name) || desired.taps.contains_key(&name));
-            let ours = text.strip_prefix("veth").or_else(|| text.strip_prefix("tap")).is_some_and(|hex| {
-                hex.len() == 11
-                    && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            });
-            if ours && !known {
-                let mtu = network.bridge.mtu;
-                let (isolated, hairpin) = (false, false);
-                let orphan =
-                    linkspan_plan::Port { bridge: bridge.clone(), mtu, isolated, hairpin, peer: None };
-                observed.ports.insert(name, orphan);
+            let (bridge, mtu, isolated) = (bridge.clone(), network.bridge.mtu, false);
+            if is_numbered(&name, "veth") && !desired.ports.contains_key(&name) {
+                observed.ports.insert(name, Port { bridge, mtu, isolated, hairpin: false, peer: None });
+            } else if is_numbered(&name, "tap") && !desired.taps.contains_key(&name) {
+                observed.taps.insert(name, Tap { bridge, mtu, isolated, owner: None });
             }
         }
         Ok(())
@@ -158,6 +151,12 @@ impl<K: Kernel> Engine<K> {
         self.note(format!("sysctl {key} is set to {value} (it was {before}) and stays so"));
         Ok(())
     }
+}
+
+/// Whether a device's name is `kind` and digits of an identity, as Linkspan names its own.
+fn is_numbered(name: &IfName, kind: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.as_str().strip_prefix(kind).is_some_and(|hex| hex.len() == 11 && hex.bytes().all(is_digit))
 }
 
 /// A sandbox's endpoints, each with its network.

@@ -181,7 +181,8 @@ impl Kernel for Fake {
         let below = self.state.patches.iter().filter(|(_, patch)| patch.bridge == *bridge);
         let is_above = |patch: &&Patch| patch.to == PatchEnd::Bridge(bridge.clone());
         let above = self.state.patches.values().filter(is_above).map(|patch| &patch.peer);
-        let names = ports.map(|(name, _)| name).chain(below.map(|(name, _)| name)).chain(above);
+        let taps = self.state.taps.iter().filter(|(_, tap)| tap.bridge == *bridge).map(|(name, _)| name);
+        let names = ports.map(|(name, _)| name).chain(below.map(|(name, _)| name)).chain(above).chain(taps);
         Ok(names.cloned().collect())
     }
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod capture;
+mod machine;
 mod net;
 mod tool;
 mod traffic;
@@ -24,9 +25,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::alarm;
 
 pub use capture::Capture;
+pub use machine::may_open_taps;
 pub use net::{Net, wire};
 pub use tool::{run as run_tool, sh};
-pub use traffic::PATIENCE;
+pub use traffic::{Flow, PATIENCE};
 
 /// Set in the process that a test runs in.
 const INSIDE: &str = "LINKSPAN_ISOLATED";

@@ -3,14 +3,47 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::net::Net;
 
 /// How long an answer may take. Nothing here takes a millisecond, but the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_millis(900);
 
+/// What arrived over a connection, and from the first byte to the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// The bytes.
+    pub bytes: u64,
+    /// The time that they took.
+    pub time: Duration,
+}
+
+impl Flow {
+    /// Millions of bits a second.
+    pub fn megabits(&self) -> f64 {
+        self.bytes as f64 * 8.0 / 1e6 / self.time.as_secs_f64()
+    }
+}
+
 impl Net {
+    /// Sends over TCP to `address` inside `to`, as fast as it goes, as long as there is `more` to send: it is given the
+    /// bytes sent and the time since the start. Gives what arrives.
+    pub fn send(&self, to: &Self, address: &str, more: impl Fn(u64, Duration) -> bool + Sync) -> Flow {
+        let listener = to.enter(|| TcpListener::bind(address)).expect("listen");
+        let receiver = thread::spawn(move || receive(&listener));
+        self.enter(|| {
+            let server = parse(address).expect("an address");
+            let mut stream = TcpStream::connect_timeout(&server, PATIENCE).expect("connect");
+            let (start, mut sent, block) = (Instant::now(), 0, [0; 16 << 10]);
+            while more(sent, start.elapsed()) {
+                stream.write_all(&block).expect("send");
+                sent += block.len() as u64;
+            }
+        });
+        receiver.join().expect("receive")
+    }
+
     /// Serves TCP at `address`: every client is told the address that it is seen under.
     pub fn serve_tcp(&self, address: &str) -> SocketAddr {
         let listener = self.enter(|| TcpListener::bind(address)).expect("listen");
@@ -74,4 +107,15 @@ impl Net {
 
 fn parse(text: &str) -> io::Result<SocketAddr> {
     text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("'{text}' is no address")))
+}
+
+fn receive(listener: &TcpListener) -> Flow {
+    let (mut stream, _) = listener.accept().expect("accept");
+    let (mut block, mut bytes, start) = (vec![0; 64 << 10], 0, Instant::now());
+    loop {
+        match stream.read(&mut block).expect("read") {
+            0 => return Flow { bytes, time: start.elapsed() },
+            length => bytes += length as u64,
+        }
+    }
 }

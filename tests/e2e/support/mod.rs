@@ -5,7 +5,7 @@ mod program;
 mod snapshot;
 mod world;
 
-pub use linkspan_lab::{Net, here, run, run_tool, sh, skip};
+pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_tool, sh, skip};
 pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
 pub use snapshot::{Snapshot, has};

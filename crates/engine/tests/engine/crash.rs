@@ -6,7 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::machine::{Death, Machine};
-use crate::site::{Picture, Site, in_ovs, network, publishing, sandbox, to};
+use crate::site::{Picture, Site, in_ovs, limited, network, publishing, sandbox, tap, to};
 
 type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
 
@@ -18,7 +18,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 6] = [
+const STORIES: [Story; 8] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -46,7 +46,7 @@ const STORIES: [Story; 6] = [
     Story {
         what: "an attachment that takes the default route",
         site: with_publisher,
-        make: |engine| engine.connect(&to("alpha"), "x").map(drop),
+        make: |engine| engine.connect(&limited(to("alpha")), "x").map(drop),
         unmake: |engine| engine.disconnect("alpha", "x", false),
     },
     Story {
@@ -54,6 +54,18 @@ const STORIES: [Story; 6] = [
         site: with_publisher,
         make: |engine| engine.create_sandbox(&sandbox("debug", &["container:x"])).map(drop),
         unmake: |engine| engine.remove_sandbox("debug", false),
+    },
+    Story {
+        what: "a virtual machine with one tap",
+        site: with_neighbour,
+        make: |engine| engine.connect(&tap("lab"), "vm").map(drop),
+        unmake: |engine| engine.disconnect("lab", "vm", false),
+    },
+    Story {
+        what: "one more tap, with limits",
+        site: with_machine,
+        make: |engine| engine.connect(&limited(tap("wide")), "vm").map(drop),
+        unmake: |engine| engine.disconnect("wide", "vm", false),
     },
 ];
 
@@ -68,6 +80,12 @@ fn with_neighbour() -> Site {
 fn with_switch() -> Site {
     let site = with_neighbour();
     site.machine.with(|fake| fake.ovs = Some(["br-int".to_owned()].into()));
+    site
+}
+
+fn with_machine() -> Site {
+    let site = with_neighbour();
+    site.engine().connect(&tap("lab"), "vm").unwrap();
     site
 }
 

@@ -12,3 +12,4 @@ mod races;
 mod repair;
 mod site;
 mod stale;
+mod taps;

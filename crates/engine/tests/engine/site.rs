@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linkspan_engine::{Engine, Error, Event, NetworkRequest, Paths, SandboxRequest};
-use linkspan_model::{Driver, IpamRequest, NetAttach, NetSpec, OptionMap};
+use linkspan_model::{Driver, IpamRequest, NetAttach, NetSpec, OptionMap, ShapingRequest, Wire};
 use linkspan_plan::State;
 use linkspan_store::{JournalEntry, Store};
 
@@ -200,6 +200,18 @@ pub fn publishing(name: &str, nets: &[&str], ports: &[&str]) -> SandboxRequest {
 
 pub fn to(network: &str) -> NetAttach {
     NetAttach::to(network)
+}
+
+/// A tap of any name on a network.
+pub fn tap(network: &str) -> NetAttach {
+    NetAttach { wire: Wire::Tap { owner: None }, ..to(network) }
+}
+
+/// The same with limits each way.
+pub fn limited(attach: NetAttach) -> NetAttach {
+    let rate = Some("10mbit".parse().unwrap());
+    let shaping = ShapingRequest { ingress_rate: rate, egress_rate: rate, ..ShapingRequest::default() };
+    NetAttach { shaping, ..attach }
 }
 
 /// An error as a user sees it: what, and why.

@@ -96,18 +96,27 @@ impl Host {
         for (name, ifb) in &scope.shapers {
             let device = devices.get(name);
             let ingress = device.map_or(Ok(None), |device| self.limit(device))?;
-            let mut egress = None;
-            if let Some((ifb, waits_in)) = ifb.as_ref().and_then(|ifb| Some((ifb, devices.get(ifb)?))) {
-                let limit = self.limit(waits_in)?;
-                let redirects = device.map_or(Ok(false), |device| self.redirects(device))?;
-                let (fed, limit) = (redirects && limit.is_some(), limit.unwrap_or(NO_LIMIT));
-                egress = Some(Detour { ifb: ifb.clone(), limit, fed });
-            }
+            let egress = ifb.as_ref().map_or(Ok(None), |ifb| self.detour(device, ifb, devices.get(ifb)))?;
             if ingress.is_some() || egress.is_some() {
                 state.shapers.insert(name.clone(), Shaper { ingress, egress });
             }
         }
         Ok(())
+    }
+
+    /// What comes in at a device and waits in an ifb, or what is left of that: an ifb that nothing feeds, a filter that
+    /// leads nowhere.
+    fn detour(
+        &mut self,
+        device: Option<&Link>,
+        ifb: &IfName,
+        waits_in: Option<&Link>,
+    ) -> Result<Option<Detour>> {
+        let limit = waits_in.map_or(Ok(None), |ifb| self.limit(ifb))?;
+        let redirects = device.map_or(Ok(false), |device| self.redirects(device))?;
+        let fed = redirects && limit.is_some();
+        let detour = Detour { ifb: ifb.clone(), limit: limit.unwrap_or(NO_LIMIT), fed };
+        Ok((redirects || waits_in.is_some()).then_some(detour))
     }
 
     /// The limit of what a device sends.

@@ -22,19 +22,10 @@ fn everything() -> String {
     sh("ip -o link | cut -d: -f2; ip -o addr | cut -d: -f2; tc qdisc; bridge link")
 }
 
-/// Whether this user may make taps; if not, the test says that it is skipped.
-fn may_open_tun() -> bool {
-    let may = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_ok();
-    if !may {
-        eprintln!("skipped: this user may not open /dev/net/tun");
-    }
-    may
-}
-
 #[test]
 fn taps_are_seen_as_they_were_made() {
     lab::run(lab::here!(), || {
-        if !may_open_tun() {
+        if !lab::may_open_taps() {
             return;
         }
         let mut host = Host::open().unwrap();
@@ -100,6 +91,14 @@ fn limits_go_with_their_port() {
         let scope = Scope::of([&meaning(std::slice::from_ref(&make)), &meaning(&[create(port(2, &[]))])]);
         let state = host.observe(&scope).unwrap();
         assert_eq!(state.shapers[&veth], shaper(2));
+
+        sh("ip link del ifb2");
+        let broken = host.observe(&scope).unwrap().shapers[&veth].clone();
+        assert!(!broken.egress.unwrap().fed);
+        let anew = [Step::Unshape(veth.clone(), Some(device("ifb2"))), make.clone()];
+        host.apply(&anew).unwrap();
+        assert_eq!(host.observe(&scope).unwrap().shapers[&veth], shaper(2));
+        assert_eq!(sh("tc filter show dev veth2 ingress").matches("Redirect").count(), 1);
 
         sh("tc qdisc del dev veth2 clsact");
         assert!(!host.observe(&scope).unwrap().shapers[&veth].egress.as_ref().unwrap().fed);
