@@ -25,6 +25,7 @@ mod errors;
 mod foreign;
 mod ipam;
 mod matrix;
+mod ipv6;
 mod modes;
 mod names;
 mod neighbours;
