@@ -41,6 +41,7 @@ pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
     differ("aux-address", pairs(&ipam.aux), pairs(aux));
     differ("options", pairs(&request.options), pairs(&network.options));
     differ("internal", request.internal.to_string(), network.internal.to_string());
+    differ("ipv4", request.ipv4.to_string(), network.has_ipv4().to_string());
     differ("ipv6", request.ipv6.to_string(), network.ipv6.to_string());
     differ("labels", pairs(&request.labels), pairs(&network.labels));
     words
@@ -57,6 +58,7 @@ pub fn described(request: &NetworkRequest) -> Vec<String> {
     words.extend(request.ipam.aux.iter().map(|(name, address)| format!("aux-address {name}={address}")));
     words.extend(request.options.iter().map(|(key, value)| format!("{key}={value}")));
     words.extend(request.internal.then(|| "internal".to_owned()));
+    words.extend((!request.ipv4).then(|| "no ipv4".to_owned()));
     words.extend(request.ipv6.then(|| "ipv6".to_owned()));
     words
 }

@@ -66,6 +66,8 @@ pub struct NetworkTable {
     /// Reach nothing outside.
     #[serde(default)]
     pub internal: bool,
+    /// Whether it has IPv4, as by default; a free subnet is chosen if none is given.
+    pub ipv4: Option<bool>,
     /// Have IPv6 too; a subnet is made if none is given.
     #[serde(default)]
     pub ipv6: bool,

@@ -23,6 +23,7 @@ pub fn network(network: &Network) -> NetworkRequest {
         options: network.options.clone(),
         labels: network.labels.clone(),
         internal: network.internal,
+        ipv4: network.has_ipv4(),
         ipv6: network.ipv6,
     }
 }

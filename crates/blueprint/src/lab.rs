@@ -138,6 +138,7 @@ impl Reader<'_> {
             options,
             labels: self.labelled(table.labels),
             internal: table.internal,
+            ipv4: table.ipv4.unwrap_or(true),
             ipv6: table.ipv6,
         }
     }

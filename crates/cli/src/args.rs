@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use linkspan_model::{
@@ -252,6 +252,10 @@ pub struct NetworkCreate {
     /// Reach nothing outside.
     #[arg(long)]
     pub internal: bool,
+    /// Have IPv4; a free subnet is chosen if none is given. With `--ipv4=false` and --ipv6, sandboxes have IPv6 only.
+    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, action = ArgAction::Set)]
+    pub ipv4: bool,
     /// Have IPv6 too; a subnet is made if none is given.
     #[arg(long)]
     pub ipv6: bool,

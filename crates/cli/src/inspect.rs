@@ -16,6 +16,8 @@ pub struct NetworkJson {
     created: String,
     scope: &'static str,
     driver: String,
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: bool,
     #[serde(rename = "EnableIPv6")]
     enable_ipv6: bool,
     #[serde(rename = "IPAM")]
@@ -90,6 +92,7 @@ pub fn network(view: &NetworkView) -> NetworkJson {
         created: time(*created),
         scope: "local",
         driver: driver.to_string(),
+        enable_ipv4: view.network.has_ipv4(),
         enable_ipv6: *ipv6,
         ipam: Ipam {
             driver: view.network.ipam_driver.clone(),

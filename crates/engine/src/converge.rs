@@ -146,7 +146,8 @@ impl<K: Kernel> Engine<K> {
     /// A host sysctl is changed for good; what it was stays on record.
     fn remember_sysctl(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let scope = Scope { sysctls: [key.to_owned()].into(), ..Scope::default() };
-        let before = self.kernel.observe(&scope)?.sysctls.remove(key).unwrap_or_default();
+        // One that the kernel does not have is not changed either.
+        let Some(before) = self.kernel.observe(&scope)?.sysctls.remove(key) else { return Ok(()) };
         self.store.write(|tx| tx.record_sysctl(key, &before, value))?;
         self.note(format!("sysctl {key} is set to {value} (it was {before}) and stays so"));
         Ok(())

@@ -16,6 +16,8 @@ use crate::{Engine, Error, PATIENCE, now, random_id};
 pub const DEFAULT: &str = "bridge";
 /// The bridge of the default network.
 const DEFAULT_BRIDGE: &str = "linkspan0";
+/// The smallest MTU that IPv6 works with, in bytes.
+const IPV6_MINIMUM_MTU: u32 = 1280;
 
 /// What `network create` asks for.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct NetworkRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether nothing outside is reached.
     pub internal: bool,
+    /// Whether it has IPv4.
+    pub ipv4: bool,
     /// Whether it has IPv6.
     pub ipv6: bool,
 }
@@ -73,17 +77,19 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If the request means nothing, or collides with a network, a device or a subnet that is there.
     pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
+        let ipv4 = request.ipv4;
         let network = draft(request)?;
         self.settle()?;
         self.persist(|engine| {
             let object = Object::Network(network.name.clone());
             let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
-            engine.found_network(network.clone())
+            engine.found_network(network.clone(), ipv4)
         })
     }
 
-    /// Writes down a drafted network, gives it a subnet if it has none, and makes it in the kernel. The caller holds its lock.
-    fn found_network(&mut self, mut network: Network) -> Result<Network, Error> {
+    /// Writes down a drafted network, gives it a subnet if it is to have IPv4 and has none, and makes it in the kernel. The
+    /// caller holds its lock.
+    fn found_network(&mut self, mut network: Network, ipv4: bool) -> Result<Network, Error> {
         let mut host = self.kernel.host_prefixes()?;
         self.refuse_foreign_bridge(&network)?;
         self.refuse_missing_switch(&network)?;
@@ -94,7 +100,7 @@ impl<K: Kernel> Engine<K> {
             }
             let others = tx.networks()?;
             refuse_collisions(&network, &others)?;
-            if !network.pools.iter().any(|pool| pool.subnet.addr().is_ipv4()) {
+            if ipv4 && !network.pools.iter().any(|pool| pool.subnet.addr().is_ipv4()) {
                 network.pools.insert(0, free_pool(&others, &host)?);
             }
             tx.insert_network(&network)?;
@@ -150,7 +156,7 @@ impl<K: Kernel> Engine<K> {
             return Ok(network);
         }
         let draft = predefined(key).ok_or_else(|| self.unknown_network(key))?;
-        self.found_network(Network { created: now(), ..draft })
+        self.found_network(Network { created: now(), ..draft }, true)
     }
 
     /// The network called `key`, as it is before its first use if it always exists.
@@ -313,10 +319,7 @@ fn draft(request: NetworkRequest) -> Result<Network, Error> {
             Error::refused(format!("unknown IPAM option '{key}'")).because("IPAM driver default takes none")
         );
     }
-    let has_v6 = request.ipam.subnets.iter().copied().find(|subnet| matches!(subnet, IpNet::V6(_)));
-    if let (Some(subnet), false) = (has_v6, request.ipv6) {
-        return Err(Error::refused(format!("subnet {subnet} is an IPv6 one")).hinting("add --ipv6"));
-    }
+    let has_v6 = refuse_other_families(&request)?;
     let id = random_id()?;
     let mut ipam = request.ipam;
     if ipam.subnets.is_empty() && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty())
@@ -325,7 +328,13 @@ fn draft(request: NetworkRequest) -> Result<Network, Error> {
             "--ip-range, --gateway and --aux-address need a --subnet that contains them",
         ));
     }
-    if request.ipv6 && has_v6.is_none() {
+    let bridge = BridgeOptions::parse(&request.options)?;
+    if request.ipv6 && bridge.mtu < IPV6_MINIMUM_MTU {
+        return Err(Error::refused(format!("an MTU of {} is too small for IPv6", bridge.mtu))
+            .because(format!("IPv6 needs at least {IPV6_MINIMUM_MTU} (RFC 8200)"))
+            .hinting("give a larger -o com.docker.network.driver.mtu, or leave out --ipv6"));
+    }
+    if request.ipv6 && !has_v6 {
         ipam.subnets.push(local_subnet(id)?);
     }
     Ok(Network {
@@ -338,10 +347,28 @@ fn draft(request: NetworkRequest) -> Result<Network, Error> {
         ipam_driver: request.ipam_driver,
         ipam_options: request.ipam_options,
         pools: ipam.pools()?,
-        bridge: BridgeOptions::parse(&request.options)?,
+        bridge,
         options: request.options,
         labels: request.labels,
     })
+}
+
+/// That a request has a family, and no subnet of one that it has not; whether there is an IPv6 one.
+fn refuse_other_families(request: &NetworkRequest) -> Result<bool, Error> {
+    let first = |of_family: fn(&IpNet) -> bool| request.ipam.subnets.iter().find(|subnet| of_family(subnet));
+    let (v4, v6) = (first(|net| net.addr().is_ipv4()), first(|net| net.addr().is_ipv6()));
+    match (v4, v6) {
+        _ if !request.ipv4 && !request.ipv6 => {
+            Err(Error::refused("a network needs IPv4 or IPv6").hinting("add --ipv6"))
+        }
+        (Some(subnet), _) if !request.ipv4 => {
+            Err(Error::refused(format!("subnet {subnet} is an IPv4 one")).hinting("leave out --ipv4=false"))
+        }
+        (_, Some(subnet)) if !request.ipv6 => {
+            Err(Error::refused(format!("subnet {subnet} is an IPv6 one")).hinting("add --ipv6"))
+        }
+        _ => Ok(v6.is_some()),
+    }
 }
 
 /// A unique local /64 (RFC 4193) made of a network's identity.

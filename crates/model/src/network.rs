@@ -284,6 +284,11 @@ impl Network {
         Self::PREDEFINED.contains(&self.name.as_str())
     }
 
+    /// Whether it has IPv4. One without pools has none yet.
+    pub fn has_ipv4(&self) -> bool {
+        self.pools.is_empty() || self.pools.iter().any(|pool| pool.family() == Family::V4)
+    }
+
     /// The bridge device.
     pub fn bridge_name(&self) -> IfName {
         self.bridge.bridge.clone().unwrap_or_else(|| self.id.bridge_ifname())

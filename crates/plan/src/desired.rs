@@ -8,6 +8,8 @@ use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Publishe
 
 use crate::{Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap};
 
+/// The host forwards IPv4.
+const FORWARD_V4: &str = "net/ipv4/ip_forward";
 /// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 
@@ -16,11 +18,9 @@ pub fn network(network: &Network) -> State {
     let mut state = State::default();
     let Some(mac) = network.bridge_mac() else { return state };
     let name = network.bridge_name();
-    if !network.internal {
-        state.sysctls.insert("net/ipv4/ip_forward".to_owned(), "1".to_owned());
-        if network.ipv6 {
-            state.sysctls.insert(FORWARD_V6.to_owned(), "1".to_owned());
-        }
+    for pool in network.pools.iter().filter(|_| !network.internal) {
+        let forward = if pool.family() == Family::V4 { FORWARD_V4 } else { FORWARD_V6 };
+        state.sysctls.insert(forward.to_owned(), "1".to_owned());
     }
     let gateway = |pool: &linkspan_model::Pool| IpNet::new_assert(pool.gateway, pool.subnet.prefix_len());
     let addresses = network.pools.iter().map(gateway).collect();

@@ -29,6 +29,7 @@ pub fn create(mut engine: Engine<Host>, args: NetworkCreate, format: Format) -> 
         options: map(args.opt),
         labels: map(args.label),
         internal: args.internal,
+        ipv4: args.ipv4,
         ipv6: args.ipv6,
     };
     let network = engine.create_network(request)?;

@@ -107,6 +107,7 @@ impl Play {
             options: OptionMap::from([name_of_bridge]),
             labels: OptionMap::new(),
             internal: false,
+            ipv4: true,
             ipv6: false,
         })?;
         say(

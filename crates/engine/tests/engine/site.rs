@@ -172,6 +172,7 @@ pub fn network(name: &str, subnet: &str) -> NetworkRequest {
         options: OptionMap::new(),
         labels: BTreeMap::new(),
         internal: false,
+        ipv4: true,
         ipv6: false,
     }
 }

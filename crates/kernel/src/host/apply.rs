@@ -7,7 +7,7 @@ use linkspan_model::{IfName, Name};
 use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
 use nix::errno::Errno;
 
-use super::{Host, Sandbox, find_link, has_ipv6, live_link, ovs, send_tolerant, settle};
+use super::{Host, Sandbox, find_link, has_ipv6, live_link, no_ipv6, ovs, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Message, Socket};
 use crate::netns;
@@ -46,7 +46,7 @@ impl Host {
 
     fn apply_one(&mut self, step: &Step) -> Result<()> {
         match step {
-            Step::SetSysctl { key, value } => sysctl::write(key, value),
+            Step::SetSysctl { key, value } => self.set_sysctl(key, value),
             Step::CreateBridge(name, bridge) => self.create_bridge(name, bridge),
             Step::AddAddress(name, net) => self.add_address(name, *net),
             Step::DeleteAddress(name, net) => self.delete_address(name, *net),
@@ -74,6 +74,13 @@ impl Host {
             | Step::Unshape(..)
             | Step::DeleteBridge(_) => Ok(()),
         }
+    }
+
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
+        if key.starts_with("net/ipv6/") && !self.ipv6 {
+            return Err(no_ipv6());
+        }
+        sysctl::write(key, value)
     }
 
     fn create_bridge(&mut self, name: &IfName, bridge: &Bridge) -> Result<()> {

@@ -113,8 +113,7 @@ impl Host {
         if self.ipv6 || !has_ipv6(nets) {
             return Ok(());
         }
-        let hint = "use IPv4 only, or boot without ipv6.disable=1 (CONFIG_IPV6)";
-        Err(Refusal::new(Failure::Unsupported, "this kernel has no IPv6").hint(Failure::Unsupported, hint))
+        Err(no_ipv6())
     }
 
     /// As [`sandbox`](Self::sandbox), where it has to be there.
@@ -127,6 +126,11 @@ impl Host {
         };
         self.sandbox(name)?.ok_or_else(missing)
     }
+}
+
+fn no_ipv6() -> Refusal {
+    let hint = "use IPv4 only, or boot without ipv6.disable=1 (CONFIG_IPV6)";
+    Refusal::new(Failure::Unsupported, "this kernel has no IPv6").hint(Failure::Unsupported, hint)
 }
 
 fn has_ipv6(nets: &BTreeSet<IpNet>) -> bool {
