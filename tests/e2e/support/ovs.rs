@@ -98,7 +98,9 @@ impl OpenVSwitch {
     /// A machine at a port of `bridge`, as with a cable: what it sends has its checksums.
     pub fn machine(&self, bridge: &str, name: &str, address: &str) -> Net {
         let machine = Net::new(name);
-        sh(&format!("ip link add {name}-0 type veth peer name eth0 netns {name} && ip link set {name}-0 up"));
+        sh(&format!("ip link add {name}-0 type veth peer name eth0 netns {name}"));
+        // An address that comes up by itself would show in the next snapshot.
+        sh(&format!("ip link set {name}-0 addrgenmode none up"));
         machine.sh(&format!(
             "ip address add {address} dev eth0 && ip link set eth0 up && ethtool -K eth0 tx off"
         ));
