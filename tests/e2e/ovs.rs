@@ -167,6 +167,28 @@ fn a_port_taken_away_by_hand_comes_back() {
 }
 
 #[test]
+fn a_process_killed_half_way_leaves_neither_port_nor_pair() {
+    run(here!(), || {
+        let Some(switch) = OpenVSwitch::start() else { return };
+        switch.bridge("br-eth1");
+        linkspan("network create --subnet 10.8.0.0/24 other");
+        let (before, shown) = (Snapshot::take(), switch.show());
+        // Without the daemon the port is in the database, and the command waits.
+        switch.stop_daemon();
+        let line = "network create --subnet 10.7.0.0/24 -o linkspan.uplink=ovs:br-eth1 lab";
+        let mut command = program(line).spawn().unwrap();
+        while !sh("ovs-vsctl --no-wait show").contains("lsd") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        command.kill().unwrap();
+        command.wait().unwrap();
+        assert!(linkspan("repair").contains("interrupted"));
+        before.is_unchanged();
+        assert_eq!(switch.show(), shown);
+    });
+}
+
+#[test]
 fn a_network_goes_while_open_vswitch_is_stopped() {
     run(here!(), || {
         let Some(switch) = OpenVSwitch::start() else { return };
