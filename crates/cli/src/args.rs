@@ -13,6 +13,7 @@ use linkspan_model::{
     TargetPort,
 };
 
+use crate::complete;
 use crate::deferred::Deferred;
 
 /// Container networking that explains itself: bridge networks, published ports, names and namespaces.
@@ -102,7 +103,7 @@ pub enum Command {
   linkspan port web")]
     Port {
         /// The sandbox.
-        #[arg(value_name = "SANDBOX")]
+        #[arg(value_name = "SANDBOX", add = complete::sandboxes())]
         sandbox: String,
     },
     /// Print what `apply` would change.
@@ -182,7 +183,7 @@ pub enum NetworkCommand {
   linkspan network inspect bridge lab")]
     Inspect {
         /// The networks, by name, identity or its beginning.
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", add = complete::networks())]
         names: Vec<String>,
     },
     /// Remove networks that nothing is attached to.
@@ -193,7 +194,7 @@ pub enum NetworkCommand {
     )]
     Rm {
         /// The networks.
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", add = complete::networks())]
         names: Vec<String>,
     },
     /// Remove every network that nothing is attached to.
@@ -215,10 +216,10 @@ pub enum NetworkCommand {
         #[arg(short, long)]
         force: bool,
         /// The network.
-        #[arg(value_name = "NETWORK")]
+        #[arg(value_name = "NETWORK", add = complete::networks())]
         network: String,
         /// The sandbox.
-        #[arg(value_name = "SANDBOX")]
+        #[arg(value_name = "SANDBOX", add = complete::sandboxes())]
         sandbox: String,
     },
 }
@@ -296,10 +297,10 @@ pub struct ConnectArgs {
     #[command(flatten)]
     pub limits: LimitFlags,
     /// The network.
-    #[arg(value_name = "NETWORK")]
+    #[arg(value_name = "NETWORK", add = complete::networks())]
     pub network: String,
     /// The sandbox.
-    #[arg(value_name = "SANDBOX")]
+    #[arg(value_name = "SANDBOX", add = complete::sandboxes())]
     pub sandbox: String,
 }
 
@@ -342,7 +343,7 @@ pub enum SandboxCommand {
   linkspan sandbox inspect web")]
     Inspect {
         /// The sandboxes.
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", add = complete::sandboxes())]
         names: Vec<String>,
     },
     /// Remove sandboxes.
@@ -356,7 +357,7 @@ pub enum SandboxCommand {
         #[arg(short, long)]
         force: bool,
         /// The sandboxes.
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", add = complete::sandboxes())]
         names: Vec<String>,
     },
     /// Run a command in a sandbox.
@@ -377,7 +378,7 @@ pub struct SandboxCreate {
 #[derive(ClapArgs, Debug)]
 pub struct ExecArgs {
     /// The sandbox.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::sandboxes())]
     pub name: String,
     /// The command.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
@@ -427,7 +428,7 @@ pub struct SandboxFlags {
     /// What to attach to: NETWORK[,ip=A][,ip6=A][,mac=M][,alias=N][,ifname=N][,gw-priority=N], host, none or
     /// container:NAME. By default the network `bridge`. Limits: [,ingress-rate=10mbit][,ingress-burst=128kb]
     /// [,egress-rate=R][,egress-burst=B].
-    #[arg(long = "net", alias = "network", value_name = "SPEC", value_parser = parse::<NetSpec>)]
+    #[arg(long = "net", alias = "network", value_name = "SPEC", value_parser = parse::<NetSpec>, add = complete::nets())]
     pub net: Vec<NetSpec>,
     /// The IPv4 address wanted, on the one network; with several, each has its own in --net.
     #[arg(long, value_name = "IP", value_parser = address_v4)]

@@ -11,12 +11,13 @@ use clap_mangen::Man;
 
 use crate::Outcome;
 use crate::args::Args;
+use crate::complete;
 use crate::output::Problem;
 
 /// Prints a completion script.
 pub fn completion(shell: Shell) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "linkspan", &mut script);
+    let script =
+        complete::script(shell).map_err(|cause| Problem::new("cannot write the script").because(cause))?;
     print(&script)
 }
 
