@@ -33,6 +33,7 @@ mod ovs;
 mod ports;
 mod program;
 mod publish;
+mod readme;
 mod shaping;
 mod taps;
 mod traces;
