@@ -88,6 +88,113 @@ fn the_default_route_is_where_the_priority_says() {
     });
 }
 
+/// The device that has the default route of each family; none is empty.
+fn default_devices() -> [String; 2] {
+    ["-4", "-6"].map(|family| {
+        let routes = inside("web", &format!("ip {family} route show default"));
+        assert!(routes.lines().count() <= 1, "{routes}");
+        routes.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap_or_default().to_owned()
+    })
+}
+
+#[test]
+fn each_family_has_its_own_default_route_and_gets_it_back() {
+    run(here!(), || {
+        let world = World::new();
+        world.host.sh("ip address add 2001:db8::1/64 dev lan0 nodad");
+        world.outside.sh("ip address add 2001:db8::9/64 dev lan0 nodad");
+        world.outside.sh("ip -6 route add fd00::/8 via 2001:db8::1");
+        world.outside.serve_tcp("[::]:80");
+        world.network("--subnet 10.7.0.0/24 four").network("--subnet fd00:6::/64 --ipv6 six");
+        world.network("--subnet 10.5.0.0/24 --subnet fd00:5::/64 --ipv6 both");
+        world.network("--subnet 10.9.0.0/24 --subnet fd00:9::/64 --ipv6 --internal aside");
+        linkspan("sandbox create --net four,ifname=four --net six,ifname=six --net aside,ifname=aside web");
+        let web = Net::pinned("web");
+        let out = || ["192.0.2.9:80", "[2001:db8::9]:80"].iter().for_each(|server| web.reaches(server));
+        assert_eq!(default_devices(), ["four", "six"]);
+        out();
+        // The first by name, whoever came first.
+        linkspan("network connect --ifname both both web");
+        assert_eq!(default_devices(), ["both", "both"]);
+        out();
+        for (network, left) in
+            [("four", ["both", "both"]), ("both", ["four", "six"]), ("six", ["both", "both"])]
+        {
+            linkspan(&format!("network disconnect {network} web"));
+            assert_eq!(default_devices(), left);
+            out();
+            linkspan(&format!("network connect --ifname {network} {network} web"));
+            assert_eq!(default_devices(), ["both", "both"]);
+        }
+        // The priority comes before the name, and counts in the families that a network has.
+        linkspan("network disconnect four web");
+        linkspan("network connect --ifname four --gw-priority 1 four web");
+        assert_eq!(default_devices(), ["four", "both"]);
+        linkspan("network disconnect six web");
+        linkspan("network disconnect both web");
+        assert_eq!(default_devices(), ["four", ""]);
+        assert_eq!(linkspan("repair"), "");
+    });
+}
+
+#[test]
+fn connections_over_untouched_networks_live_on_whatever_comes_and_goes() {
+    run(here!(), || {
+        let world = World::new();
+        world
+            .network("--subnet 10.7.0.0/24 --subnet fd00:7::/64 --ipv6 one")
+            .network("--subnet 10.8.0.0/24 two");
+        world.network("--subnet 10.5.0.0/24 --subnet fd00:5::/64 --ipv6 first");
+        linkspan("sandbox create --net one web");
+        linkspan("sandbox create --net one peer");
+        let (web, peer) = (Net::pinned("web"), Net::pinned("peer"));
+        let mut calls: Vec<_> = ["10.7.0.3:7000", "[fd00:7::3]:7000"]
+            .iter()
+            .map(|server| Call::from_to(&web, &peer, server))
+            .collect();
+        let mut alive = || calls.iter_mut().for_each(Call::says_something);
+        let untouched = || {
+            let host = "ip -o link show type veth | sort | grep -v \" state DOWN\"";
+            (inside("web", "ip -o -d link show eth0; ip -o address show eth0"), sh(host))
+        };
+        let before = untouched();
+        for _ in 0..3 {
+            for line in [
+                "connect two web",
+                "connect --gw-priority 7 first web",
+                "connect two peer",
+                "disconnect two web",
+                "disconnect first web",
+                "disconnect two peer",
+            ] {
+                linkspan(&format!("network {line}"));
+                alive();
+                assert_eq!(untouched().0, before.0, "{line}");
+            }
+        }
+        assert_eq!(untouched(), before);
+    });
+}
+
+/// A TCP connection that stays open.
+struct Call(std::net::TcpStream, std::net::TcpStream);
+
+impl Call {
+    fn from_to(from: &Net, to: &Net, server: &str) -> Self {
+        let listener = to.enter(|| std::net::TcpListener::bind(server).unwrap());
+        let caller = from.enter(|| std::net::TcpStream::connect(server).unwrap());
+        let called = listener.accept().unwrap().0;
+        called.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+        Self(caller, called)
+    }
+
+    fn says_something(&mut self) {
+        use std::io::{Read, Write};
+        self.0.write_all(b"!").unwrap();
+        self.1.read_exact(&mut [0]).unwrap();
+    }
+}
+
 #[test]
 fn a_published_port_answers_wherever_the_default_route_leads() {
     run(here!(), || {
