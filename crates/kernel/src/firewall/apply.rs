@@ -51,21 +51,19 @@ impl Firewall {
         let mut todo = Cow::Borrowed(changes);
         let mut table = Table::Ours;
         if creates {
-            table = self.table()?;
+            table = self.tables()?;
             todo = outstanding(changes, table, deleted(changes)).into();
         }
         let mut attempt = 1;
         let mut lacking = Vec::new();
         loop {
-            let mut requests = requests(&todo, table);
-            requests.retain(|request| !lacking.contains(&request.family));
-            let Err(failed) = self.commit(requests) else { return Ok(()) };
+            let Err(failed) = self.commit(requests(&todo, table, &lacking)) else { return Ok(()) };
             if attempt == ATTEMPTS || !failed.may_pass(&todo) {
                 return Err(self.explain(steps, *failed));
             }
             attempt += 1;
             lacking.extend(failed.lacks());
-            table = self.table()?;
+            table = if creates { self.tables()? } else { self.table()? };
             let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
             todo = outstanding(changes, table, there).into();
         }

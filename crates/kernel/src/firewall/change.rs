@@ -10,7 +10,7 @@ use crate::netlink::Message;
 use super::element::{Entry, entries};
 use super::nft::{Family, add_elements, add_table, create_table, delete_elements, delete_table};
 use super::observe::Table;
-use super::table::{VERSION, parts};
+use super::table::{OPTIONAL, VERSION, comment, parts};
 use super::userdata;
 
 /// What a message's list of elements may take: an attribute's length is 16 bits wide.
@@ -112,8 +112,8 @@ pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTree
     changes.iter().filter(|change| needed(change)).cloned().collect()
 }
 
-/// The messages that make `changes` in order, in a kernel that has `table`.
-pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>> {
+/// The messages that make `changes` in order, in a kernel that has `table` and no tables of the families `lacking`.
+pub(super) fn requests<'a>(changes: &'a [Change], mut table: Table, lacking: &[Family]) -> Vec<Request<'a>> {
     let mut requests = Vec::new();
     let mut run = Run::default();
     for Change { step, kind } in changes {
@@ -122,7 +122,7 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>>
             Kind::Delete(entry) => run.push(true, *step, entry, &mut requests),
             Kind::Create => {
                 run.finish(&mut requests);
-                create(*step, table, &mut requests);
+                create(*step, table, lacking, &mut requests);
                 table = Table::Ours;
             }
             Kind::Drop => {
@@ -135,16 +135,18 @@ pub(super) fn requests(changes: &[Change], mut table: Table) -> Vec<Request<'_>>
         }
     }
     run.finish(&mut requests);
+    requests.retain(|request| !lacking.contains(&request.family));
     requests
 }
 
-fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
+fn create(step: usize, table: Table, lacking: &[Family], requests: &mut Vec<Request<'_>>) {
     if table != Table::Absent {
         requests.push(of_table(step, Family::Inet, delete_table(Family::Inet)));
     }
     delete_others(step, requests);
-    for family in [Family::Inet, Family::Ip6, Family::Bridge] {
-        requests.push(of_table(step, family, create_table(family, &userdata::of_table(VERSION))));
+    for family in [Family::Inet].into_iter().chain(OPTIONAL) {
+        let comment = if family == Family::Inet { comment(lacking) } else { VERSION.to_owned() };
+        requests.push(of_table(step, family, create_table(family, &userdata::of_table(&comment))));
         requests.extend(parts(family).into_iter().map(|part| Request {
             message: part.message,
             about: About::Part { step, what: part.what, needs: part.needs },
@@ -155,7 +157,7 @@ fn create(step: usize, table: Table, requests: &mut Vec<Request<'_>>) {
 
 /// Whether they are there is not asked; that one that is not there may be deleted is new in Linux 6.3.
 fn delete_others(step: usize, requests: &mut Vec<Request<'_>>) {
-    for family in [Family::Ip6, Family::Bridge] {
+    for family in OPTIONAL {
         let messages = [add_table(family), delete_table(family)];
         requests.extend(messages.map(|message| of_table(step, family, message)));
     }

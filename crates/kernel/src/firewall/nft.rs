@@ -118,8 +118,8 @@ pub(super) fn add_table(family: Family) -> Message {
     table
 }
 
-pub(super) fn get_table() -> Message {
-    let mut table = message(Family::Inet, GETTABLE, 0);
+pub(super) fn get_table(family: Family) -> Message {
+    let mut table = message(family, GETTABLE, 0);
     table.attr_str(TABLE_NAME, TABLE);
     table
 }

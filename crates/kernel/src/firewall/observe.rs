@@ -9,9 +9,9 @@ use crate::netlink::{Answer, Attrs, Error};
 
 use super::element::{Entry, elements, entries};
 use super::error::refused;
-use super::nft::{ELEM_LIST_ELEMENTS, TABLE_USERDATA, dump_elements, get_elements, get_table};
+use super::nft::{ELEM_LIST_ELEMENTS, Family, TABLE_USERDATA, dump_elements, get_elements, get_table};
 use super::set::{SETS, Set};
-use super::table::VERSION;
+use super::table::{OPTIONAL, VERSION, comment};
 use super::{Firewall, userdata};
 
 /// Beyond this many entries of one set, a dump of it is cheaper than asking for each.
@@ -32,14 +32,14 @@ pub(super) enum Table {
 
 impl Firewall {
     /// The elements that are there, of all or of those that are named; none if the table is not there, or
-    /// is of another version. One with the same key that leads elsewhere is not the same element.
+    /// is of another version, or if one that belongs to it is missing and all are asked for. One with the same key that leads elsewhere is not the same element.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn observe(&mut self, wanted: &Elements) -> Result<Option<BTreeSet<Element>>, KernelError> {
         match wanted {
             Elements::All => {
-                if self.table()? != Table::Ours {
+                if self.tables()? != Table::Ours {
                     return Ok(None);
                 }
                 let mut found = BTreeSet::new();
@@ -64,8 +64,25 @@ impl Firewall {
 
     /// Which table there is.
     pub(super) fn table(&mut self) -> Result<Table, KernelError> {
-        let (answers, errors) = self.socket.attempt(vec![get_table()]).map_err(|e| refused(ASKING, &e))?;
+        let question = vec![get_table(Family::Inet)];
+        let (answers, errors) = self.socket.attempt(question).map_err(|e| refused(ASKING, &e))?;
         table(&answers, &errors)
+    }
+
+    /// The same, where ours is of another version too if a table that belongs to it is not there.
+    pub(super) fn tables(&mut self) -> Result<Table, KernelError> {
+        let questions = [Family::Inet].into_iter().chain(OPTIONAL).map(get_table).collect();
+        let (answers, errors) = self.socket.attempt(questions).map_err(|e| refused(ASKING, &e))?;
+        let table = table(&answers, &errors)?;
+        let ours = userdata::of_table(VERSION);
+        let missing: Vec<_> = OPTIONAL
+            .into_iter()
+            .zip(1..)
+            .filter(|(_, index)| comment_of(&answers, *index) != Some(&ours))
+            .map(|(family, _)| family)
+            .collect();
+        let known = comment_of(&answers, 0) == Some(&userdata::of_table(&comment(&missing)));
+        Ok(if table == Table::Ours && !known { Table::Other } else { table })
     }
 
     /// What is there under the keys of `wanted`, with the data it has, and perhaps more of the same sets;
@@ -103,7 +120,7 @@ impl Firewall {
     /// Asks for the table and for each of `keys`.
     fn ask(&mut self, keys: &[&Entry]) -> Result<Option<Vec<Entry>>, KernelError> {
         let questions = keys.iter().map(|key| get_elements(key.set, |list| key.write(list, false)));
-        let messages = [get_table()].into_iter().chain(questions).collect();
+        let messages = [get_table(Family::Inet)].into_iter().chain(questions).collect();
         let (answers, errors) = self.socket.attempt(messages).map_err(|e| refused(ASKING, &e))?;
         if table(&answers, &errors)? != Table::Ours {
             return Ok(None);
@@ -146,12 +163,18 @@ fn table(answers: &[Answer], errors: &[Error]) -> Result<Table, KernelError> {
         Some(error) => return Err(refused(ASKING, error)),
         None => {}
     }
-    let found = answers.iter().find(|answer| answer.index == 0).and_then(|answer| {
-        let attrs = Attrs::new(answer.body.get(HEADER..)?);
-        attrs.get(TABLE_USERDATA)
-    });
-    let ours = found.is_some_and(|comment| comment == userdata::of_table(VERSION));
-    Ok(if ours { Table::Ours } else { Table::Other })
+    let found = comment_of(answers, 0);
+    let mut comments = LACKING.iter().map(|lacking| userdata::of_table(&comment(lacking)));
+    Ok(if comments.any(|ours| found == Some(&ours)) { Table::Ours } else { Table::Other })
+}
+
+/// What a kernel may lack.
+const LACKING: [&[Family]; 4] = [&[], &[Family::Ip6], &[Family::Bridge], &OPTIONAL];
+
+/// What is written at the table that the question `index` was about, as `nft` keeps comments.
+fn comment_of(answers: &[Answer], index: usize) -> Option<&[u8]> {
+    let answer = answers.iter().find(|answer| answer.index == index)?;
+    Attrs::new(answer.body.get(HEADER..)?).get(TABLE_USERDATA)
 }
 
 fn listed(set: &'static str, answer: &Answer) -> Vec<Entry> {

@@ -41,6 +41,17 @@ const ICMPV6: u8 = 58;
 const ND_ROUTER_ADVERT: u8 = 134;
 const ND_REDIRECT: u8 = 137;
 
+/// The families whose tables come and go with that of inet, where the kernel has them.
+pub(super) const OPTIONAL: [Family; 2] = [Family::Ip6, Family::Bridge];
+
+/// The comment of the table of inet, which says of which families there are no others to be looked for.
+pub(super) fn comment(lacking: &[Family]) -> String {
+    OPTIONAL.iter().filter(|family| lacking.contains(family)).fold(VERSION.to_owned(), |text, family| {
+        let name = if *family == Family::Ip6 { "ip6" } else { "bridge" };
+        text + &format!(", no {name}")
+    })
+}
+
 /// One thing to make, and what it needs of the kernel.
 pub(super) struct Part {
     /// What it is, in the words of `nft`.
