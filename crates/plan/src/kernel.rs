@@ -85,7 +85,7 @@ pub trait Kernel {
     /// be asked.
     fn find_ovs_bridge(&mut self, bridge: &str) -> Result<(), KernelError>;
 
-    /// The ports of a bridge by name.
+    /// The ports of a bridge by name, as far as they are of Linkspan's make: a device carries a mark of it.
     ///
     /// # Errors
     /// If the kernel cannot be asked.

@@ -89,12 +89,13 @@ pub(super) fn is_deserted(name: &Name, source: &Path) -> Result<bool> {
     })
 }
 
-/// The ports of a bridge; none if it is not there.
+/// The ports of a bridge that are of our make; none if it is not there.
 pub(super) fn bridge_ports(socket: &mut Socket, bridge: &IfName) -> Result<Vec<IfName>> {
     let Some(bridge) = find_link(socket, bridge)? else { return Ok(Vec::new()) };
     let answers = socket.dump(|| link::dump_ports(bridge.index))?;
     let ports = answers.iter().filter_map(|answer| Link::parse(&answer.body));
-    Ok(ports.filter_map(|port| port.name.parse().ok()).collect())
+    let ours = ports.filter(|port| port.group == link::PORTS);
+    Ok(ours.filter_map(|port| port.name.parse().ok()).collect())
 }
 
 /// The sysctls `accept_ra` that are 1, of devices that are no port of a bridge: what comes in at those is the bridge's.

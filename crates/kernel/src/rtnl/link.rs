@@ -306,6 +306,8 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     /// Its Ethernet address.
     pub(crate) mac: Option<Mac>,
+    /// Its group: [`PORTS`] for our ports.
+    pub(crate) group: u32,
     /// The index of the bridge that it is a port of.
     pub(crate) master: Option<u32>,
     /// For veth the index of the other side, in that one's namespace.
@@ -345,6 +347,7 @@ impl Link {
             kind,
             mtu: attrs.u32(IFLA_MTU)?,
             mac: attrs.get(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map(Mac::from_bytes),
+            group: attrs.u32(IFLA_GROUP).unwrap_or_default(),
             master: attrs.u32(IFLA_MASTER),
             peer: attrs.u32(IFLA_LINK),
             isolated: port.u8(IFLA_BRPORT_ISOLATED) == Some(1),

@@ -212,7 +212,9 @@ fn a_table_that_the_kernel_cannot_have_is_not_missed() {
     lab::run(lab::here!(), || {
         let mut firewall = created(&[bridge("br-1")]);
         let note = "s/comment \"linkspan [0-9]*/&, no bridge/";
-        sh(&format!("nft list table inet linkspan | sed '{note}' > /run/table; nft delete table inet linkspan"));
+        sh(&format!(
+            "nft list table inet linkspan | sed '{note}' > /run/table; nft delete table inet linkspan"
+        ));
         sh("nft -f /run/table; nft delete table bridge linkspan");
         assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
         sh("nft delete table ip6 linkspan");

@@ -57,6 +57,8 @@ fn the_ports_of_a_bridge_are_its_own() {
         sh(
             "ip link add br1 type bridge && ip link add foreign type veth peer name other && ip link set foreign master br1",
         );
+        // Somebody else's may have a name like ours.
+        sh("ip link add veth0123456789a type veth peer name it && ip link set veth0123456789a master br0");
         assert_eq!(host.bridge_ports(&device("br0")).unwrap(), [device("veth2"), device("veth3")]);
         assert_eq!(host.bridge_ports(&device("none")).unwrap(), []);
     });
