@@ -8,7 +8,7 @@ set -euo pipefail
 tools=(
   ip:iproute2 bridge:iproute2 ss:iproute2 tc:iproute2 nft:nftables ethtool:ethtool ping:iputils-ping
   curl:curl tcpdump:tcpdump strace:strace ps:procps unshare:util-linux nsenter:util-linux
-  setpriv:util-linux brctl:bridge-utils python3:python3
+  setpriv:util-linux brctl:bridge-utils python3:python3 qemu-system-x86_64:qemu-system-x86
   ovsdb-server:openvswitch-common ovs-vswitchd:openvswitch-switch ovs-vsctl:openvswitch-switch
 )
 

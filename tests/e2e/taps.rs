@@ -43,6 +43,35 @@ fn a_machine_reaches_and_is_reached_like_a_sandbox() {
 }
 
 #[test]
+fn a_virtual_machine_boots_on_its_tap() {
+    run(here!(), || {
+        if !has("qemu-system-x86_64") || !may_open_taps() {
+            return;
+        }
+        let world = World::new();
+        world.network("--subnet 10.7.0.0/24 lab").network("--subnet 10.8.0.0/24 other");
+        let peer = world.sandbox("peer", "--net lab");
+        linkspan("sandbox create --net other -p 8080:80 web");
+        Net::pinned("web").serve_page("0.0.0.0:80", "a published page");
+        let before = Snapshot::take();
+        let told = json("network connect --format json --tap lab vm");
+        let asks = "linkspan.peer=10.7.0.2 linkspan.page=http://192.0.2.1:8080/";
+        let Some(mut qemu) = Qemu::boot(&told, asks) else { return };
+        let said = qemu.said();
+        for words in ["mac 02:42:0a:07:00:03", "pinged 10.7.0.2", "page a published page to 10.7.0.3"] {
+            assert!(said.contains(&format!("guest: {words}")), "{words}:\n{said}");
+        }
+        peer.pings("10.7.0.3");
+        assert!(inside("peer", "curl -s -m 5 http://vm/").contains("hello from the machine"));
+        drop(qemu);
+        peer.pings_in_vain("10.7.0.3");
+        assert!(sh("ip link").contains(told["Device"].as_str().unwrap()));
+        linkspan("network disconnect lab vm");
+        before.is_unchanged();
+    });
+}
+
+#[test]
 fn isolation_holds_for_machines() {
     run(here!(), || {
         if !may_open_taps() {

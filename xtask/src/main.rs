@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask vm`, `cargo xtask bench`, `cargo xtask soak`.
+//! Developer commands: `cargo xtask vm`, `cargo xtask guest`, `cargo xtask bench`, `cargo xtask soak`.
 #![allow(
     clippy::disallowed_methods,
     reason = "developer commands start programs: that is what they measure and compare with"
@@ -22,6 +22,8 @@ usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR
                       [--only WORD,...] [--if-possible] [-- COMMAND...]
            Run COMMAND, or the built tests (--only those with a WORD in their names), under Debian's stock
            kernel in a virtual machine. With --if-possible it is no error that there can be none.
+       cargo xtask guest [--into DIR] [--if-possible]
+           Make the kernel and first file system of the machine that a test boots on a network.
        cargo xtask bench [--check] [--count N] [--growth N] [--only create|growth|ports]
            Measure creating, removing, growth and port ranges against their floors; --check fails if a goal
            is missed.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command.as_str() {
         "vm" => vm::run(rest),
+        "guest" => vm::guest(rest),
         "bench" => bench::run(rest),
         "soak" => soak::run(rest),
         "serve" => bench::traffic::serve(rest),

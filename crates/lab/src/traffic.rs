@@ -59,6 +59,20 @@ impl Net {
         bound
     }
 
+    /// Serves a page over HTTP at `address`, whatever is asked for: `text` and the address that the client is seen under.
+    pub fn serve_page(&self, address: &str, text: &'static str) {
+        let listener = self.enter(|| TcpListener::bind(address)).expect("listen");
+        self.detach(move || {
+            for mut client in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let seen = client.peer_addr()?.ip();
+                    _ = client.read(&mut [0; 4096])?;
+                    write!(client, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{text} to {seen}\n")
+                });
+            }
+        });
+    }
+
     /// Serves UDP at `address`: every datagram is answered with the address that it is seen from.
     pub fn serve_udp(&self, address: &str) -> SocketAddr {
         let socket = self.enter(|| UdpSocket::bind(address)).expect("bind");

@@ -2,11 +2,13 @@
 
 mod ovs;
 mod program;
+mod qemu;
 mod snapshot;
 mod world;
 
 pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_tool, sh, skip};
 pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
+pub use qemu::Qemu;
 pub use snapshot::{Snapshot, has};
 pub use world::{Protocol, Reach, World, bridge_netfilter, inside, serve, source, succeeds_inside};

@@ -11,6 +11,9 @@ use crate::run::output;
 /// What must be loaded before the host's file system can be mounted; what they need comes along.
 const MODULES: &[&str] = &["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
+/// What a machine on a network needs.
+const GUEST_MODULES: &[&str] = &["virtio_pci", "virtio_net"];
+
 /// An unpacked kernel package.
 pub struct Kernel {
     /// The image that boots.
@@ -36,7 +39,8 @@ pub fn kernel() -> Result<Kernel> {
     Ok(Kernel { image, modules: all.join(&release), release })
 }
 
-fn cache() -> PathBuf {
+/// Where the kernel is kept.
+pub fn cache() -> PathBuf {
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/var/tmp".into());
     let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| home.join(".cache"));
     env::var_os("LINKSPAN_VM_CACHE").map_or_else(|| xdg.join("linkspan-vm"), PathBuf::from)
@@ -71,9 +75,31 @@ fn download(cache: &Path, unpacked: &Path) -> Result<()> {
 
 /// The first file system: a shell, the modules to reach the host's file system, and `init`.
 pub fn first_files(kernel: &Kernel, share: &str) -> Result<Vec<u8>> {
+    let (mut archive, order) = shell_and_modules(kernel, MODULES)?;
+    let settings = [
+        format!("modules={}", super::quoted(&kernel.modules.to_string_lossy())),
+        format!("release={}", super::quoted(&kernel.release)),
+        format!("share={}", super::quoted(share)),
+        order,
+    ];
+    archive.file("settings", settings.join("\n").as_bytes());
+    archive.file("init", include_bytes!("init.sh"));
+    Ok(archive.finish())
+}
+
+/// The same for a machine on a network, which has no other file system.
+pub fn guest_files(kernel: &Kernel) -> Result<Vec<u8>> {
+    let (mut archive, order) = shell_and_modules(kernel, GUEST_MODULES)?;
+    archive.file("settings", order.as_bytes());
+    archive.file("init", include_bytes!("guest_init.sh"));
+    Ok(archive.finish())
+}
+
+/// A shell, modules with what they need, and the setting that says in which order they are loaded.
+fn shell_and_modules(kernel: &Kernel, modules: &[&str]) -> Result<(Archive, String)> {
     let list = kernel.modules.join("modules.dep");
     let list = fs::read_to_string(&list).doing(format!("cannot read {}", list.display()))?;
-    let order = load_order(&list, MODULES);
+    let order = load_order(&list, modules);
     let busybox = crate::run::find("busybox").ok_or_else(|| Failure::new("there is no busybox here"))?;
     let mut archive = Archive::default();
     archive.directory("bin");
@@ -85,15 +111,7 @@ pub fn first_files(kernel: &Kernel, share: &str) -> Result<Vec<u8>> {
         archive.file(&format!("modules/{name}"), &content);
         names.push(name);
     }
-    let settings = [
-        format!("modules={}", super::quoted(&kernel.modules.to_string_lossy())),
-        format!("release={}", super::quoted(&kernel.release)),
-        format!("share={}", super::quoted(share)),
-        format!("order={}", super::quoted(&names.join(" "))),
-    ];
-    archive.file("settings", settings.join("\n").as_bytes());
-    archive.file("init", include_bytes!("init.sh"));
-    Ok(archive.finish())
+    Ok((archive, format!("order={}", super::quoted(&names.join(" ")))))
 }
 
 /// A module's file name and content, unpacked: not every busybox reads compressed ones.

@@ -43,6 +43,30 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     boot(&kernel, &command, &flags)
 }
 
+/// Writes what the tests' machine on a network boots: `vmlinuz` and `initrd`.
+pub fn guest(arguments: &[String]) -> Result<ExitCode> {
+    let flags = Flags::parse(arguments, &["into"], &["if-possible"])?;
+    let kernel = match run::need(TOOLS).and_then(|()| image::kernel()) {
+        Err(failure) if flags.has("if-possible") => {
+            println!("skipped: no machine to boot on a network: {}", failure.to_string().replace('\n', "; "));
+            return Ok(ExitCode::SUCCESS);
+        }
+        found => found?,
+    };
+    let directory = flags.text("into").map_or_else(|| image::cache().join("guest"), Into::into);
+    fs::create_dir_all(&directory).doing(format!("cannot make {}", directory.display()))?;
+    let image = fs::read(&kernel.image).doing(format!("cannot read {}", kernel.image.display()))?;
+    for (name, content) in [("vmlinuz", image), ("initrd", image::guest_files(&kernel)?)] {
+        // Under its name only when it is whole: a test may boot it meanwhile.
+        let (half, whole) = (directory.join(format!("half-{name}")), directory.join(name));
+        fs::write(&half, content)
+            .and_then(|()| fs::rename(&half, &whole))
+            .doing(format!("cannot write {name}"))?;
+    }
+    println!("{}", directory.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 fn boot(kernel: &image::Kernel, command: &str, flags: &Flags) -> Result<ExitCode> {
     let share = match flags.text("share") {
         None => String::new(),
