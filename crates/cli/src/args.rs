@@ -169,7 +169,8 @@ pub enum NetworkCommand {
   linkspan network create lab
   linkspan network create --subnet 10.7.0.0/16 --ip-range 10.7.5.0/24 --gateway 10.7.0.1 lab
   linkspan network create --subnet 192.168.0.0/24 --aux-address DefaultGatewayIPv4=192.168.0.2 flat
-  linkspan network create -o com.docker.network.bridge.enable_icc=false --internal vault")]
+  linkspan network create -o com.docker.network.bridge.enable_icc=false --internal vault
+  linkspan network create -o linkspan.uplink=eth0 --ip-range 192.168.0.64/27 lan")]
     Create(Deferred<NetworkCreate>),
     /// List networks.
     #[command(
@@ -201,6 +202,15 @@ pub enum NetworkCommand {
     #[command(after_help = "Example:
   linkspan network prune")]
     Prune,
+    /// Confirm a network whose uplink is put back otherwise (linkspan.uplink.confirm): the host is still reached.
+    #[command(after_help = "Examples:
+  linkspan network create -o linkspan.uplink=eth0 -o linkspan.uplink.confirm=30s lan
+  linkspan network confirm lan")]
+    Confirm {
+        /// The network.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Attach a sandbox to one more network.
     #[command(after_help = "Examples:
   linkspan network connect lab web

@@ -8,6 +8,8 @@ use linkspan_plan::KernelError;
 use linkspan_store::StoreError;
 use thiserror::Error;
 
+use crate::flat::Unasked;
+
 /// The kinds of objects that errors are about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -88,6 +90,9 @@ pub enum Error {
         /// Why not.
         cause: io::Error,
     },
+    /// An address of a LAN that the LAN was not asked for yet; it is asked, and the work tried again.
+    #[error("the LAN of network '{}' was not asked for an address", .0.network())]
+    Unasked(Box<Unasked>),
     /// Another process changed what this one was about to change; it is tried again.
     #[error("another process is at work on the same object")]
     Overtaken,
@@ -133,7 +138,7 @@ impl Error {
             Self::InUse { by, .. } => vec![format!("attached: {}", listed(by))],
             Self::Refused { cause, .. } => cause.iter().cloned().collect(),
             Self::File { cause, .. } => vec![cause.to_string()],
-            Self::Unknown { .. } | Self::Overtaken => Vec::new(),
+            Self::Unknown { .. } | Self::Overtaken | Self::Unasked(_) => Vec::new(),
         }
     }
 
@@ -150,7 +155,7 @@ impl Error {
             }
             Self::Refused { hint, .. } => hint.clone(),
             Self::File { .. } => None,
-            Self::Overtaken => Some("try again".to_owned()),
+            Self::Overtaken | Self::Unasked(_) => Some("try again".to_owned()),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod addresses;
 mod converge;
 mod error;
+mod flat;
 mod foreign;
 mod machines;
 mod names;
@@ -76,6 +77,7 @@ pub struct Engine<K: Kernel> {
     store: Store,
     files: Files,
     tell: Box<dyn FnMut(Event<'_>)>,
+    asked: flat::Asked,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -95,7 +97,13 @@ impl<K: Kernel> Engine<K> {
     /// If files that outlived their boot cannot be removed.
     pub fn new(kernel: K, store: Store, paths: Paths) -> Result<Self, Error> {
         let is_new_boot = store.is_new_boot();
-        let mut engine = Self { kernel, store, files: Files::new(paths), tell: Box::new(|_| {}) };
+        let mut engine = Self {
+            kernel,
+            store,
+            files: Files::new(paths),
+            tell: Box::new(|_| {}),
+            asked: flat::Asked::default(),
+        };
         if is_new_boot {
             engine.clear_former_boot()?;
         }

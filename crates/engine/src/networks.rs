@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use linkspan_model::{
-    BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, nearest,
+    BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
 };
 use linkspan_plan::{HostPrefix, Kernel, Scope, State, desired, ipam};
 use linkspan_store::{Lock, Mode, Object, Tx};
 
 use crate::error::Kind;
+use crate::flat::{CONFIRM, deadline, is_waiting};
 use crate::{Engine, Error, PATIENCE, now, random_id};
 
 /// The network of sandboxes that ask for none.
@@ -68,6 +69,7 @@ pub fn predefined(name: &str) -> Option<Network> {
         options: OptionMap::new(),
         bridge,
         labels: BTreeMap::new(),
+        card: None,
     })
 }
 
@@ -78,8 +80,17 @@ impl<K: Kernel> Engine<K> {
     /// If the request means nothing, or collides with a network, a device or a subnet that is there.
     pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
         let ipv4 = request.ipv4;
-        let network = draft(request)?;
-        self.settle()?;
+        let network = match BridgeOptions::parse(&request.options)?.uplink {
+            Some(Uplink::Device(card)) => {
+                self.settle()?;
+                self.draft_flat(request, &card)?
+            }
+            _ => {
+                let network = draft(request)?;
+                self.settle()?;
+                network
+            }
+        };
         self.persist(|engine| {
             let object = Object::Network(network.name.clone());
             let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
@@ -91,11 +102,12 @@ impl<K: Kernel> Engine<K> {
     /// caller holds its lock.
     fn found_network(&mut self, mut network: Network, ipv4: bool) -> Result<Network, Error> {
         let mut host = self.kernel.host_prefixes()?;
+        let undone_at = deadline(&network)?;
         self.refuse_foreign_bridge(&network)?;
         self.refuse_missing_switch(&network)?;
         let object = Object::Network(network.name.clone());
         let journal = self.store.write(|tx| {
-            if tx.journal()?.iter().any(|entry| entry.object == object) {
+            if tx.journal()?.iter().any(|entry| entry.object == object && !is_waiting(entry)) {
                 return Err(Error::Overtaken);
             }
             let others = tx.networks()?;
@@ -103,9 +115,13 @@ impl<K: Kernel> Engine<K> {
             if ipv4 && !network.pools.iter().any(|pool| pool.subnet.addr().is_ipv4()) {
                 network.pools.insert(0, free_pool(&others, &host)?);
             }
+            if let Some(card) = &mut network.card {
+                card.undone_at = undone_at;
+            }
             tx.insert_network(&network)?;
             Ok::<_, Error>(tx.begin(&object, "create", "")?)
         })?;
+        host.retain(|used| network.uplink_card().is_none_or(|card| *used.device != *card.as_str()));
         host.retain(|used| network.pools.iter().any(|pool| overlap(&used.prefix, &pool.subnet)));
         for used in host {
             let (name, prefix, device) = (&network.name, used.prefix, used.device);
@@ -117,7 +133,12 @@ impl<K: Kernel> Engine<K> {
             self.undo(|engine| engine.erase_network(&network));
             return Err(error);
         }
-        self.store.write(|tx| tx.end(journal))?;
+        self.store.write(|tx| {
+            if let Some(at) = undone_at {
+                tx.begin(&object, CONFIRM, &at.to_string())?;
+            }
+            tx.end(journal)
+        })?;
         Ok(network)
     }
 
@@ -141,7 +162,7 @@ impl<K: Kernel> Engine<K> {
     /// The network called `key`; the default one is made at its first use.
     pub(crate) fn network_for_use(&mut self, key: &str) -> Result<Network, Error> {
         if let Some(network) = self.store.read(|tx| tx.network(key))? {
-            return Ok(network);
+            return self.ready_flat(network);
         }
         if key != DEFAULT {
             return Err(match predefined(key) {
@@ -305,7 +326,7 @@ fn sandboxes_on(tx: &Tx<'_>, network: Id) -> Result<Vec<Name>, Error> {
 }
 
 /// The network that a request describes, not yet compared with what there is.
-fn draft(request: NetworkRequest) -> Result<Network, Error> {
+pub(crate) fn draft(request: NetworkRequest) -> Result<Network, Error> {
     if Network::PREDEFINED.contains(&request.name.as_str()) {
         return Err(Error::refused(format!("network '{}' always exists", request.name))
             .hinting("choose another name"));
@@ -350,6 +371,7 @@ fn draft(request: NetworkRequest) -> Result<Network, Error> {
         bridge,
         options: request.options,
         labels: request.labels,
+        card: None,
     })
 }
 
@@ -394,6 +416,10 @@ fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error>
                 network.bridge_name(),
                 other.name
             )));
+        }
+        if let Some(card) = network.uplink_card().filter(|card| other.uplink_card() == Some(card)) {
+            return Err(Error::refused(format!("{card} cannot be an uplink"))
+                .because(format!("network '{}' has it", other.name)));
         }
         let clash = |pool: &Pool| other.pools.iter().find(|theirs| overlap(&theirs.subnet, &pool.subnet));
         if let Some((pool, theirs)) = network.pools.iter().find_map(|pool| Some((pool, clash(pool)?))) {

@@ -8,6 +8,7 @@ use linkspan_plan::{Kernel, Namespace, Scope, Step};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 
 use crate::error::Obstacle;
+use crate::flat::{CONFIRM, PLUG, is_waiting};
 use crate::networks::end_all;
 use crate::revise::REVISE;
 use crate::{Engine, Error, Files, PATIENCE};
@@ -70,6 +71,7 @@ impl<K: Kernel> Engine<K> {
         loop {
             match work(self) {
                 Err(Error::Overtaken) => self.settle_or_fail()?,
+                Err(Error::Unasked(unasked)) => self.ask_lan(&unasked)?,
                 settled => return settled,
             }
         }
@@ -91,6 +93,9 @@ impl<K: Kernel> Engine<K> {
 
     /// The lock of an entry's object, if the process that wrote the entry is gone and it was not settled meanwhile.
     fn dead(&mut self, entry: &JournalEntry, patience: Duration) -> Result<Option<Lock>, Error> {
+        if is_waiting(entry) {
+            return Ok(None);
+        }
         let lock = match self.store.lock(&entry.object, Mode::Exclusive, patience) {
             Err(StoreError::Busy { .. }) => return Ok(None),
             lock => lock?,
@@ -104,7 +109,10 @@ impl<K: Kernel> Engine<K> {
             Object::Network(name) => {
                 let network = self.store.read(|tx| tx.network(name.as_str()))?;
                 if let Some(network) = network.filter(|network| network.name == *name) {
-                    return self.erase_network(&network);
+                    return match entry.verb.as_str() {
+                        PLUG => self.unplug(&network),
+                        _ => self.erase_network(&network),
+                    };
                 }
             }
             Object::Sandbox(name) => {
@@ -199,6 +207,10 @@ impl<K: Kernel> Engine<K> {
                 self.settle_or_fail()?;
                 return Ok(true);
             }
+            Error::Unasked(unasked) => {
+                self.ask_lan(unasked)?;
+                return Ok(true);
+            }
             Error::Refused { obstacle, .. } => *obstacle,
             _ => return Ok(false),
         };
@@ -255,7 +267,10 @@ impl<K: Kernel> Engine<K> {
                 false => self.settle_entry(&entry, AFTERMATH)?,
             };
             if died {
-                finished.push(format!("{} of {} was interrupted", entry.verb, entry.object));
+                finished.push(match entry.verb.as_str() {
+                    CONFIRM => format!("{} was not confirmed in time", entry.object),
+                    verb => format!("{verb} of {} was interrupted", entry.object),
+                });
             }
         }
         Ok(finished)

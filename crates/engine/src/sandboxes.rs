@@ -143,10 +143,13 @@ impl<K: Kernel> Engine<K> {
         self.refuse_foreign(&sandbox)?;
         let wanted: Vec<_> = attachments.iter().zip(networks).collect();
         let object = Object::Sandbox(sandbox.name.clone());
-        let Self { store, kernel, .. } = self;
+        let Self { store, kernel, asked, .. } = self;
         let (attached, journal) = store.write(|tx| {
             refuse_pending(tx, &sandbox, &wanted)?;
             let attached = insert(tx, kernel, &sandbox, wanted, request, &inside)?;
+            for ((endpoint, network), attach) in attached.iter().zip(&attachments) {
+                asked.refuse_unasked(network, attach, endpoint)?;
+            }
             Ok::<_, Error>((attached, tx.begin(&object, "create", "")?))
         })?;
         if let Err(error) = self.realise(&sandbox, &attached) {

@@ -115,13 +115,15 @@ impl<K: Kernel> Engine<K> {
             return Err(abandoned(&sandbox));
         }
         let inside = self.look_around(&sandbox)?;
-        let (before, after, journal) = self.store.write(|tx| {
+        let Self { store, asked, .. } = self;
+        let (before, after, journal) = store.write(|tx| {
             if sandbox.is_machine() && tx.sandbox_by_id(sandbox.id)?.is_none() {
                 insert_machine(tx, &sandbox)?;
             }
             refuse_pending(tx, &sandbox, Some(&network))?;
             let before = attached(tx, sandbox.id)?;
             let endpoint = wire(tx, &sandbox, &network, attach, &before, &inside)?;
+            asked.refuse_unasked(&network, attach, &endpoint)?;
             tx.insert_endpoint(&endpoint)?;
             let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;
             let mut after = before.clone();

@@ -1,18 +1,22 @@
 //! A host's kernel in memory, for tests of what stands on the real one.
 
+mod uplink;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
+use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, Patch, PatchEnd, Port,
-    PortHolder, Route, Scope, Shaper, State, Step,
+    CardFacts, Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, Patch,
+    PatchEnd, Port, PortHolder, Route, Scope, Shaper, State, Step,
 };
 
 use crate::error::{Refusal, Result};
 use crate::host::is_firewall;
 use crate::netns::pin_path;
+
+pub use uplink::FakeCard;
 
 /// A kernel whose steps mean what [`State::apply`] says, and which is as strict as the real one: making what
 /// is there is refused, as is using what is not; deleting what is gone is not.
@@ -38,6 +42,10 @@ pub struct Fake {
     pub foreign: BTreeMap<PathBuf, Inside>,
     /// Namespaces of others, by their pins, that nobody else holds any more.
     pub deserted: BTreeSet<Name>,
+    /// The host's network cards.
+    pub cards: BTreeMap<IfName, FakeCard>,
+    /// Addresses that others on the LANs of the cards have.
+    pub neighbours: BTreeMap<IpAddr, Mac>,
 }
 
 /// When the fake kernel fails, counted in steps that it was asked to make from now on.
@@ -73,6 +81,7 @@ impl Kernel for Fake {
         Ok(State {
             sysctls: select(&state.sysctls, |key| scope.sysctls.contains(key)),
             bridges: select(&state.bridges, |name| scope.bridges.contains(name)),
+            uplinks: self.seen_uplinks(scope),
             namespaces: select(&state.namespaces, |name| scope.namespaces.contains(name))
                 .into_iter()
                 .map(|(name, origin)| (name, seen(&origin)))
@@ -141,6 +150,27 @@ impl Kernel for Fake {
         Ok(found.map(|found| PortHolder { port: found.at.port(), process: found.process.clone() }))
     }
 
+    fn card(&mut self, name: &IfName) -> std::result::Result<Option<CardFacts>, KernelError> {
+        self.alive()?;
+        Ok(self.cards.get(name).map(|card| CardFacts {
+            master: card.bridge.as_ref().map(IfName::to_string),
+            ..card.facts.clone()
+        }))
+    }
+
+    fn occupied(
+        &mut self,
+        device: &IfName,
+        addresses: &[IpAddr],
+    ) -> std::result::Result<Vec<(IpAddr, Mac)>, KernelError> {
+        self.alive()?;
+        if !self.state.bridges.contains_key(device) && !self.cards.contains_key(device) {
+            return Err(absent(device).of(format!("ask on {device}")));
+        }
+        let owner = |address: &IpAddr| Some((*address, *self.neighbours.get(address)?));
+        Ok(addresses.iter().filter_map(owner).collect())
+    }
+
     fn link_facts(
         &mut self,
         pairs: &[(IfName, Name, IfName)],
@@ -191,6 +221,7 @@ impl Fake {
     fn make(&mut self, step: &Step) -> std::result::Result<(), KernelError> {
         self.spend(step)?;
         self.allow(step).map_err(|refusal| refusal.of(step))?;
+        self.plug(step);
         self.state.apply(step);
         self.made.push(step.clone());
         Ok(())
@@ -244,6 +275,12 @@ impl Fake {
             Step::CreateBridge(name, _) => {
                 self.free(name)?;
                 vacant(!state.bridges.contains_key(name), name)
+            }
+            Step::Enslave(name, uplink) => {
+                state.bridges.get(&uplink.bridge).ok_or_else(|| absent(&uplink.bridge))?;
+                let card = self.cards.get(name).ok_or_else(|| absent(name))?;
+                let elsewhere = card.bridge.as_ref().is_some_and(|bridge| *bridge != uplink.bridge);
+                vacant(!elsewhere, format!("{name} as a port"))
             }
             Step::AddAddress(name, address) => {
                 let bridge = state.bridges.get(name).ok_or_else(|| absent(name))?;

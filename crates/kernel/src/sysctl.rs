@@ -48,3 +48,33 @@ fn put(key: &str, value: &str) -> nix::Result<()> {
     let file = OpenOptions::new().write(true).open(path(key));
     file.and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| errno(&error))
 }
+
+/// The IPv6 setting `key` of a device, if there is such.
+fn of_device(device: &IfName, key: &str) -> Result<Option<String>> {
+    read(&format!("net/ipv6/conf/{device}/{key}"))
+}
+
+/// Gives the device `to` the IPv6 setting `key` that `from` has, unless it has it.
+pub(crate) fn copy(from: &IfName, to: &IfName, key: &str) -> Result<()> {
+    match of_device(from, key)? {
+        Some(value) if of_device(to, key)?.as_ref() != Some(&value) => {
+            write_if_there(&format!("net/ipv6/conf/{to}/{key}"), &value)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has `to` learn from routers as `from` does, which does not where IPv6 is off.
+pub(crate) fn copy_learning(from: &IfName, to: &IfName) -> Result<()> {
+    match of_device(from, "disable_ipv6")?.as_deref() {
+        Some("1") => write_if_there(&format!("net/ipv6/conf/{to}/accept_ra"), "0"),
+        _ => copy(from, to, "accept_ra"),
+    }
+}
+
+/// Has `to` go on learning from routers, where the host has begun to forward while `from` did so in its place.
+pub(crate) fn keep_learning(from: &IfName, to: &IfName) -> Result<()> {
+    let goes_on = of_device(from, "accept_ra")?.as_deref() == Some("2")
+        && of_device(to, "accept_ra")?.as_deref() == Some("1");
+    if goes_on { write_if_there(&format!("net/ipv6/conf/{to}/accept_ra"), "2") } else { Ok(()) }
+}

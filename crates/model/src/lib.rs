@@ -20,6 +20,7 @@ macro_rules! text_form {
     };
 }
 
+mod card;
 mod endpoint;
 mod error;
 mod id;
@@ -32,6 +33,7 @@ mod port;
 mod sandbox;
 mod shaping;
 
+pub use card::Card;
 pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};
 pub use id::Id;

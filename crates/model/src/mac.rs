@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Invalid;
 
 /// A unicast Ethernet address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Mac([u8; 6]);
 

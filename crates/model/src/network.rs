@@ -8,7 +8,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{BridgeOptions, Family, Id, IfName, Invalid, Mac, Name, OptionMap, nearest};
+use crate::{BridgeOptions, Card, Family, Id, IfName, Invalid, Mac, Name, OptionMap, Uplink, nearest};
 
 /// What makes a network's packets move.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -273,6 +273,9 @@ pub struct Network {
     pub bridge: BridgeOptions,
     /// Labels, for people and their tools.
     pub labels: BTreeMap<String, String>,
+    /// The network card that is its uplink, as it was before; none before the network is made in the kernel.
+    #[serde(default)]
+    pub card: Option<Card>,
 }
 
 impl Network {
@@ -294,9 +297,19 @@ impl Network {
         self.bridge.bridge.clone().unwrap_or_else(|| self.id.bridge_ifname())
     }
 
-    /// The bridge's MAC: it follows the first gateway, so it is the same after a reboot.
+    /// The bridge's MAC: that of its network card, whose neighbours keep it, or one that follows the first gateway, so
+    /// that it is the same after a reboot.
     pub fn bridge_mac(&self) -> Option<Mac> {
-        self.pools.first().map(|pool| Mac::for_ip(pool.gateway))
+        let own = || self.pools.first().map(|pool| Mac::for_ip(pool.gateway));
+        self.card.as_ref().map(|card| card.mac).or_else(own)
+    }
+
+    /// The network card of the host that the bridge is plugged into.
+    pub const fn uplink_card(&self) -> Option<&IfName> {
+        match &self.bridge.uplink {
+            Some(Uplink::Device(card)) => Some(card),
+            _ => None,
+        }
     }
 }
 

@@ -110,6 +110,11 @@ impl Default for BridgeOptions {
 }
 
 impl BridgeOptions {
+    /// Whether `options` say what the MTU is.
+    pub fn give_mtu(options: &OptionMap) -> bool {
+        options.contains_key(MTU)
+    }
+
     /// Reads `options`.
     ///
     /// # Errors

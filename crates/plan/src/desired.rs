@@ -6,15 +6,20 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
 
-use crate::{Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap};
+use crate::{
+    Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap, uplink,
+};
 
 /// The host forwards IPv4.
-const FORWARD_V4: &str = "net/ipv4/ip_forward";
+pub const FORWARD_V4: &str = "net/ipv4/ip_forward";
 /// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 
 /// What a network needs before anything is plugged into it: its bridge, forwarding, and its place in the firewall.
 pub fn network(network: &Network) -> State {
+    if let Some(card) = network.uplink_card() {
+        return uplink::network(network, card);
+    }
     let mut state = State::default();
     let Some(mac) = network.bridge_mac() else { return state };
     let name = network.bridge_name();
@@ -87,6 +92,7 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
 /// Adds the port or tap of an endpoint, and its limits.
 fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) {
     let device = endpoint.host_ifname();
+    state.sysctls.extend(uplink::sysctls(network, endpoint));
     let (bridge, mtu, isolated) = (network.bridge_name(), network.bridge.mtu, !network.bridge.icc);
     if let Some(shaper) = shaper(endpoint) {
         state.shapers.insert(device.clone(), shaper);
@@ -100,7 +106,8 @@ fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Net
         ifname: endpoint.ifname.clone(),
         mac: endpoint.mac,
         addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
-        announce: endpoint.leases.iter().any(|lease| lease.reused),
+        // On a LAN anybody may have had the address before.
+        announce: network.uplink_card().is_some() || endpoint.leases.iter().any(|lease| lease.reused),
     };
     let hairpin = !endpoint.published.is_empty();
     state.ports.insert(device, Port { bridge, mtu, isolated, hairpin, peer: Some(peer) });

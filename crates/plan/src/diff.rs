@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use linkspan_model::{Family, IfName, PortRange, Protocol};
 
-use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap};
+use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap, uplink};
 
 /// The steps that turn `observed` into `desired`, in an order that never shows more than is meant: what goes,
 /// goes from the outside in (published ports before the sandbox behind them), what comes, comes from the inside
@@ -76,6 +76,7 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
     steps.extend(tap::removals(desired, observed));
     let gone_namespaces = observed.namespaces.keys().filter(|name| namespace_goes(name));
     steps.extend(gone_namespaces.map(|name| Step::DeleteNamespace(name.clone())));
+    steps.extend(uplink::releases(desired, observed, |bridge| bridge_moves(desired, observed, bridge)));
     for (name, bridge) in &observed.bridges {
         match desired.bridges.get(name) {
             Some(wanted) if wanted.is_like(bridge) => steps.extend(
@@ -108,17 +109,29 @@ pub(crate) fn bridge_moves(desired: &State, observed: &State, name: &IfName) -> 
     observed.bridges.get(name).is_some_and(|found| !stays(found))
 }
 
+fn has_uplink(state: &State, bridge: &IfName) -> bool {
+    state.uplinks.values().any(|uplink| uplink.bridge == *bridge)
+}
+
 fn additions(desired: &State, observed: &State) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let (mut steps, mut later) = (Vec::new(), Vec::new());
     for (name, bridge) in &desired.bridges {
         match observed.bridges.get(name) {
             Some(found) if found.is_like(bridge) => steps.extend(
                 bridge.addresses.difference(&found.addresses).map(|a| Step::AddAddress(name.clone(), *a)),
             ),
+            _ if has_uplink(desired, name) => {
+                // The host's addresses come first, or the network's would be the source of what the host sends.
+                let bare = Bridge { addresses: BTreeSet::new(), ..bridge.clone() };
+                steps.push(Step::CreateBridge(name.clone(), bare));
+                later.extend(bridge.addresses.iter().map(|a| Step::AddAddress(name.clone(), *a)));
+            }
             _ => steps.push(Step::CreateBridge(name.clone(), bridge.clone())),
         }
     }
     steps.extend(patch::additions(desired, observed));
+    steps.extend(uplink::plugs(desired, observed, |bridge| bridge_moves(desired, observed, bridge)));
+    steps.extend(later);
     for (name, namespace) in &desired.namespaces {
         if observed.namespaces.get(name) != Some(namespace) {
             steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use linkspan_model::{Family, IfName, Name, PortRange, Protocol};
+use linkspan_model::{Card, Family, IfName, Mac, Name, PortRange, Protocol};
 use thiserror::Error;
 
 use crate::{Scope, State, Step};
@@ -48,6 +48,19 @@ pub trait Kernel {
     /// If the kernel cannot be asked.
     fn link_facts(&mut self, pairs: &[(IfName, Name, IfName)])
     -> Result<Vec<Option<LinkFacts>>, KernelError>;
+
+    /// A network card of the host and what it has; none if there is no such device.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn card(&mut self, name: &IfName) -> Result<Option<CardFacts>, KernelError>;
+
+    /// Which of `addresses` somebody on the wire behind `device` has, each with the MAC that answers for it (RFC 5227,
+    /// RFC 4862). Nothing but silence tells that one is free, so this takes some 150 ms.
+    ///
+    /// # Errors
+    /// If the wire cannot be asked.
+    fn occupied(&mut self, device: &IfName, addresses: &[IpAddr]) -> Result<Vec<(IpAddr, Mac)>, KernelError>;
 
     /// A namespace will be made soon: it may be begun while the caller does something else.
     fn anticipate_namespace(&mut self) {}
@@ -108,6 +121,25 @@ pub struct HostPrefix {
     pub prefix: IpNet,
     /// The device that it is on.
     pub device: String,
+}
+
+/// A device of the host that a bridge may be plugged into.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CardFacts {
+    /// What is to be put on record of it.
+    pub card: Card,
+    /// Its kind, as `bond`; none for hardware.
+    pub kind: Option<String>,
+    /// Whether it is loopback.
+    pub is_loopback: bool,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// The device that it is a port of.
+    pub master: Option<String>,
+    /// The gateways of the host's default routes through it.
+    pub gateways: Vec<IpAddr>,
+    /// A route of it that cannot be moved, as text, and why.
+    pub immovable: Option<String>,
 }
 
 /// A process that listens on a port.

@@ -10,15 +10,17 @@ mod shaper;
 mod state;
 mod step;
 mod tap;
+mod uplink;
 
 pub mod desired;
 pub mod ipam;
 pub mod ports;
 
 pub use diff::diff;
-pub use kernel::{Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder};
+pub use kernel::{CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder};
 pub use patch::{Patch, PatchEnd};
 pub use shaper::{Detour, Shaper};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
 pub use step::Step;
 pub use tap::Tap;
+pub use uplink::Uplink;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 
-use crate::{Patch, Shaper, Tap};
+use crate::{Patch, Shaper, Tap, Uplink};
 
 /// What is, or should be, in the kernel of one host.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub struct State {
     pub sysctls: BTreeMap<String, String>,
     /// Bridges by device name.
     pub bridges: BTreeMap<IfName, Bridge>,
+    /// Network cards that bridges are plugged into, by device name.
+    pub uplinks: BTreeMap<IfName, Uplink>,
     /// Pinned namespaces by their name in /run/netns.
     pub namespaces: BTreeMap<Name, Namespace>,
     /// veth pairs by the device on the host.
@@ -208,6 +210,8 @@ pub struct Scope {
     pub sysctls: BTreeSet<String>,
     /// Bridges.
     pub bridges: BTreeSet<IfName>,
+    /// Network cards, each with the bridge that it is a port of.
+    pub uplinks: BTreeMap<IfName, IfName>,
     /// Namespaces, with their default routes.
     pub namespaces: BTreeSet<Name>,
     /// Host sides of veth pairs, with the namespace and name of the side inside.
@@ -245,6 +249,8 @@ impl Scope {
         for state in states {
             scope.sysctls.extend(state.sysctls.keys().cloned());
             scope.bridges.extend(state.bridges.keys().cloned());
+            let uplinks = state.uplinks.iter();
+            scope.uplinks.extend(uplinks.map(|(card, uplink)| (card.clone(), uplink.bridge.clone())));
             scope.namespaces.extend(state.namespaces.keys().cloned());
             scope.patches.extend(state.patches.clone());
             for (host, port) in &state.ports {
@@ -269,6 +275,7 @@ impl State {
     pub fn merge(&mut self, other: Self) {
         self.sysctls.extend(other.sysctls);
         self.bridges.extend(other.bridges);
+        self.uplinks.extend(other.uplinks);
         self.namespaces.extend(other.namespaces);
         self.ports.extend(other.ports);
         self.patches.extend(other.patches);
@@ -299,6 +306,9 @@ impl State {
                 wanted.addresses.contains(address) || formerly
             };
             bridge.addresses.retain(ours);
+        }
+        for (card, uplink) in &mut self.uplinks {
+            uplink.recall(desired.uplinks.get(card).or_else(|| former.uplinks.get(card)));
         }
         for (name, namespace) in &mut self.namespaces {
             let pins_nothing = matches!(namespace, Namespace::Path(_));

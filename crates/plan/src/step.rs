@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
 
-use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap};
+use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap, Uplink};
 
 /// One change. It prints as one line, the same in dry runs, logs and golden files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,10 @@ pub enum Step {
     AddAddress(IfName, IpNet),
     /// Takes an address from a bridge.
     DeleteAddress(IfName, IpNet),
+    /// Makes a network card a port of a bridge; its addresses, routes and neighbours go over to the bridge.
+    Enslave(IfName, Uplink),
+    /// Gives a network card back what its bridge has and is not the network's own, and unplugs it.
+    Release(IfName, Uplink),
     /// Removes a bridge.
     DeleteBridge(IfName),
     /// Pins a namespace at /run/netns, making it if it is new.
@@ -92,6 +96,8 @@ impl fmt::Display for Step {
             }
             Self::AddAddress(name, address) => write!(f, "add address {address} to {name}"),
             Self::DeleteAddress(name, address) => write!(f, "delete address {address} from {name}"),
+            Self::Enslave(card, uplink) => write!(f, "enslave {card} to {uplink}"),
+            Self::Release(card, uplink) => write!(f, "release {card} from {}", uplink.bridge),
             Self::DeleteBridge(name) => write!(f, "delete bridge {name}"),
             Self::CreateNamespace(name, namespace) => match namespace {
                 Namespace::New => write!(f, "create namespace {name}"),
@@ -168,6 +174,8 @@ impl State {
             Step::DeleteAddress(name, address) => {
                 self.bridges.entry(name).and_modify(|bridge| _ = bridge.addresses.remove(&address));
             }
+            Step::Enslave(card, uplink) => _ = self.uplinks.insert(card, uplink),
+            Step::Release(card, _) => _ = self.uplinks.remove(&card),
             Step::DeleteBridge(name) => _ = self.bridges.remove(&name),
             Step::CreateNamespace(name, namespace) => {
                 self.namespaces.insert(name, namespace);

@@ -35,6 +35,7 @@ fn network(title: &str, subnet: &str, change: impl FnOnce(&mut Network)) -> Netw
             ..BridgeOptions::default()
         },
         labels: BTreeMap::new(),
+        card: None,
     };
     change(&mut network);
     network
@@ -117,6 +118,7 @@ impl Story {
         let both = [desired, former];
         seen.sysctls.retain(|key, _| both.iter().any(|state| state.sysctls.contains_key(key)));
         seen.bridges.retain(|key, _| both.iter().any(|state| state.bridges.contains_key(key)));
+        seen.uplinks.retain(|key, _| both.iter().any(|state| state.uplinks.contains_key(key)));
         seen.namespaces.retain(|key, _| both.iter().any(|state| state.namespaces.contains_key(key)));
         seen.ports.retain(|key, _| both.iter().any(|state| state.ports.contains_key(key)));
         seen.patches.retain(|key, _| both.iter().any(|state| state.patches.contains_key(key)));

@@ -20,6 +20,12 @@ const RELEASE: &str = "UPDATE lease SET endpoint = NULL, released = 1 + coalesce
         ORDER BY released DESC LIMIT 1), 0)
     WHERE network = ?1 AND address = ?2 AND endpoint = ?3";
 
+const TAKEN: &str = "INSERT INTO lease (network, address, released) VALUES (?1, ?2, 1 + coalesce((
+        SELECT released FROM lease INDEXED BY lease_released
+        WHERE network = ?1 AND length(address) = length(?2) AND released IS NOT NULL
+        ORDER BY released DESC LIMIT 1), 0))
+    ON CONFLICT (network, address) DO UPDATE SET released = excluded.released WHERE lease.endpoint IS NULL";
+
 /// In the order of release up to the first in the span, which is the very first unless the span is a small part.
 const OLDEST: &str = "SELECT address FROM lease INDEXED BY lease_released
     WHERE network = ?1 AND length(address) = length(?2) AND released IS NOT NULL AND address BETWEEN ?2 AND ?3
@@ -34,6 +40,12 @@ impl Tx<'_> {
 
     pub(crate) fn release_lease(&self, network: Id, address: IpAddr, endpoint: Id) -> Result<(), StoreError> {
         self.change(RELEASE, (network.to_string(), Column(address), endpoint.to_string())).map(drop)
+    }
+
+    /// Notes that somebody whom we do not know has `address` on `network`: as if it had been given back just now, it is the
+    /// last to be chosen.
+    pub fn note_taken(&self, network: Id, address: IpAddr) -> Result<(), StoreError> {
+        self.change(TAKEN, (network.to_string(), Column(address))).map(drop)
     }
 
     /// The endpoint that holds `address` on `network`.

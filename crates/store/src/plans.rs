@@ -57,6 +57,7 @@ fn short_path(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.endpoint_count(id)?;
     tx.network_in_use(id)?;
     tx.lease_holder(id, "10.0.0.2".parse().unwrap())?;
+    tx.note_taken(id, "10.0.0.4".parse().unwrap())?;
     tx.was_used(id, "10.0.0.2".parse().unwrap())?;
     tx.set_fresh_cursor(id, &subnet, "10.0.0.2".parse().unwrap())?;
     tx.fresh_cursor(id, &subnet)?;

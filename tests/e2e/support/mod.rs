@@ -1,11 +1,13 @@
 //! The words that the stories are told with.
 
+mod lan;
 mod ovs;
 mod program;
 mod qemu;
 mod snapshot;
 mod world;
 
+pub use lan::{Lan, Session, ways};
 pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_tool, sh, skip};
 pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};

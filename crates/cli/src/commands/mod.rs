@@ -25,6 +25,7 @@ pub fn run(args: Args) -> Outcome {
             NetworkCommand::Ls => network::list(engine(global)?, global.format),
             NetworkCommand::Inspect { names } => network::inspect(engine(global)?, &names),
             NetworkCommand::Rm { names } => network::remove(engine_to_change(global)?, &names),
+            NetworkCommand::Confirm { name } => network::confirm(engine_to_change(global)?, &name),
             NetworkCommand::Prune => network::prune(engine_to_change(global)?),
             NetworkCommand::Connect(Deferred(request)) => {
                 network::connect(engine_to_change(global)?, request, global.format)

@@ -69,6 +69,12 @@ pub fn inspect(mut engine: Engine<Host>, names: &[String]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Confirms a network that would be undone otherwise.
+pub fn confirm(mut engine: Engine<Host>, name: &str) -> Outcome {
+    println!("{}", engine.confirm_network(name)?.name);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Removes networks, each for itself.
 pub fn remove(mut engine: Engine<Host>, names: &[String]) -> Outcome {
     each(names, |name| {

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linkspan_kernel::Fake;
-use linkspan_model::{IfName, Name, PortRange, Protocol};
+use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step,
+    CardFacts, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step,
 };
 
 /// When the process that calls the kernel dies, counted in calls from now on.
@@ -109,6 +109,14 @@ impl Kernel for Machine {
         ports: PortRange,
     ) -> Result<Option<PortHolder>, KernelError> {
         self.call(|fake| fake.port_holder(protocol, address, ports))
+    }
+
+    fn card(&mut self, name: &IfName) -> Result<Option<CardFacts>, KernelError> {
+        self.call(|fake| fake.card(name))
+    }
+
+    fn occupied(&mut self, device: &IfName, addresses: &[IpAddr]) -> Result<Vec<(IpAddr, Mac)>, KernelError> {
+        self.call(|fake| fake.occupied(device, addresses))
     }
 
     fn link_facts(

@@ -161,6 +161,11 @@ fn guard() -> Vec<Rule> {
         rule().ip_saddr_loopback().iifname("bridges").drop(),
         rule().ip6_daddr_loopback().iifname("bridges").drop(),
         rule().ip6_saddr_loopback().iifname("bridges").drop(),
+        // Bridges plugged into a card of the host are in none of the sets that keep networks apart, only in this one.
+        rule().ip_daddr_loopback().iifname("foreign_gateway").drop(),
+        rule().ip_saddr_loopback().iifname("foreign_gateway").drop(),
+        rule().ip6_daddr_loopback().iifname("foreign_gateway").drop(),
+        rule().ip6_saddr_loopback().iifname("foreign_gateway").drop(),
     ]
 }
 

@@ -48,6 +48,8 @@ impl Host {
         match step {
             Step::SetSysctl { key, value } => self.set_sysctl(key, value),
             Step::CreateBridge(name, bridge) => self.create_bridge(name, bridge),
+            Step::Enslave(card, uplink) => self.enslave(card, uplink),
+            Step::Release(card, uplink) => self.release(card, uplink),
             Step::AddAddress(name, net) => self.add_address(name, *net),
             Step::DeleteAddress(name, net) => self.delete_address(name, *net),
             Step::CreateNamespace(name, origin) => self.create_namespace(name, origin),

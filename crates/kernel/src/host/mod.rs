@@ -6,8 +6,10 @@ mod observe;
 mod ovs;
 mod patch;
 mod port;
+mod probe;
 mod settle;
 mod shape;
+mod uplink;
 
 pub(crate) use apply::is_firewall;
 
@@ -17,9 +19,9 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Name, PortRange, Protocol};
+use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step,
+    CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step,
 };
 
 use crate::error::{Refusal, Result};
@@ -224,6 +226,19 @@ impl Kernel for Host {
         ports: PortRange,
     ) -> std::result::Result<Option<PortHolder>, KernelError> {
         firewall::port_holder(protocol, address, ports)
+    }
+
+    fn card(&mut self, name: &IfName) -> std::result::Result<Option<CardFacts>, KernelError> {
+        uplink::card(&mut self.route, name).map_err(|refusal| refusal.of(format!("look at {name}")))
+    }
+
+    fn occupied(
+        &mut self,
+        device: &IfName,
+        addresses: &[IpAddr],
+    ) -> std::result::Result<Vec<(IpAddr, Mac)>, KernelError> {
+        probe::occupied(&mut self.route, device, addresses)
+            .map_err(|refusal| refusal.of(format!("ask on {device} who has the addresses wanted")))
     }
 
     fn link_facts(

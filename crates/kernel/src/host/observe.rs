@@ -32,6 +32,11 @@ impl Host {
         let devices = self.host_devices(scope)?;
         self.observe_bridges(scope, &devices, &mut state)
             .map_err(|refusal| refusal.of("look at the host's bridges"))?;
+        for (card, bridge) in &scope.uplinks {
+            let uplink = self.observe_uplink(card, bridge);
+            let uplink = uplink.map_err(|refusal| refusal.of(format!("look at {card}")))?;
+            state.uplinks.extend(uplink.map(|uplink| (card.clone(), uplink)));
+        }
         self.observe_namespaces(scope, &mut state)
             .map_err(|refusal| refusal.of("look at the pinned network namespaces"))?;
         self.observe_ports(scope, &devices, &mut state)

@@ -1,6 +1,7 @@
 //! Waiting for what the kernel leaves to its workers, so that the first packet is not lost.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -51,6 +52,18 @@ pub(super) fn addresses(socket: &mut Socket, nets: &BTreeSet<IpNet>) -> Result<(
         // An address without a route is answered with an error.
         let (answers, _) = socket.attempt(ours.iter().map(|address| route::lookup(*address)).collect())?;
         Ok(answers.iter().filter(|answer| route::is_local(&answer.body)).count() == ours.len())
+    })
+}
+
+/// As [`addresses`], where another device may have the same addresses still.
+pub(super) fn addresses_of(socket: &mut Socket, index: u32, wanted: &[IpAddr]) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    until(|| {
+        let answers = socket.dump(|| route::dump_local6(index))?;
+        let there: Vec<_> = answers.iter().filter_map(|answer| route::destination(&answer.body)).collect();
+        Ok(wanted.iter().all(|address| there.contains(address)))
     })
 }
 

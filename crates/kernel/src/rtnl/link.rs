@@ -68,6 +68,13 @@ pub(crate) fn set_mac(index: u32, mac: Mac) -> Message {
     message
 }
 
+/// Makes a device a port of the bridge with index `master`; of none with 0.
+pub(crate) fn set_master(index: u32, master: u32) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    message.attr_u32(IFLA_MASTER, master);
+    message
+}
+
 /// Makes a bridge, down. With `stp` it speaks the spanning tree protocol, with the shortest delay that the kernel lets
 /// it have.
 pub(crate) fn create_bridge(name: &IfName, mac: Mac, stp: bool) -> Message {
@@ -324,6 +331,8 @@ pub(crate) struct Link {
     pub(crate) forwarding: bool,
     /// For taps the user who may open it.
     pub(crate) tap_owner: Option<u32>,
+    /// Its IFF_ flags (linux/if.h).
+    pub(crate) flags: i32,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
 }
@@ -355,6 +364,7 @@ impl Link {
             no_arp: flags & IFF_NOARP.cast_unsigned() != 0,
             stp,
             forwarding: port.u8(IFLA_BRPORT_STATE) == Some(BR_STATE_FORWARDING),
+            flags: i32::from_ne_bytes(body.get(8..12)?.try_into().ok()?),
             operational: attrs.u8(IFLA_OPERSTATE) == Some(IF_OPER_UP),
         })
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 pub(crate) mod address;
+pub(crate) mod carry;
 pub(crate) mod link;
 pub(crate) mod neighbour;
 pub(crate) mod qdisc;

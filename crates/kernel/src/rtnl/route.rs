@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libc::{
-    RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTM_DELROUTE,
-    RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
+    RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF,
+    RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
 };
 
 use linkspan_model::Family;
@@ -42,6 +42,21 @@ pub(crate) fn delete_default(via: IpAddr, index: u32) -> Message {
 /// Asks for the unicast routes of the main table, both families.
 pub(crate) fn dump() -> Message {
     Message::new(RTM_GETROUTE, NLM_F_DUMP, &rtmsg(0, 0, RTN_UNICAST))
+}
+
+/// Asks for the IPv6 addresses that are the host's own by way of a device, as routes.
+pub(crate) fn dump_local6(index: u32) -> Message {
+    let mut header = rtmsg(libc::AF_INET6 as u8, 0, RTN_LOCAL);
+    header[4] = RT_TABLE_LOCAL;
+    header[6] = 0;
+    let mut message = Message::new(RTM_GETROUTE, NLM_F_DUMP, &header);
+    message.attr_u32(RTA_OIF, index);
+    message
+}
+
+/// The destination of an answer to [`dump_local6`].
+pub(crate) fn destination(body: &[u8]) -> Option<IpAddr> {
+    address_from(Attrs::new(body.get(RTMSG..)?).get(RTA_DST)?)
 }
 
 /// Asks how a packet to `address` would go.
