@@ -26,6 +26,7 @@ mod flat;
 mod foreign;
 mod ipam;
 mod ipv6;
+mod lab;
 mod matrix;
 mod modes;
 mod names;

@@ -1,7 +1,7 @@
 //! Carrying changes out: step by step, those of a step side by side; all of them, or none.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use linkspan_engine::{Engine, Error};
@@ -14,6 +14,8 @@ use crate::programs::Records;
 
 /// From how many changes on a step is worth more than one thread.
 const CROWD: usize = 4;
+/// After how many changes an engine is opened anew: it keeps the namespaces open that it has made.
+const LIFE: usize = 100;
 
 /// What is told of the work, from any thread.
 pub trait Watch: Sync {
@@ -52,30 +54,21 @@ impl<K: Kernel> Worker<'_, K> {
 
     /// Makes the changes of one step, in any order.
     fn step(&self, step: &[Change], count: usize, done: &Mutex<Vec<Change>>) -> Result<(), Error> {
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let locked = || failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let fail = |error| {
-            locked().get_or_insert(error);
-        };
+        let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
         let work = || {
-            let mut engine = match (self.open)() {
-                Ok(engine) => engine,
-                Err(error) => return fail(error),
-            };
-            while let Some(change) = step.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if locked().is_some() {
-                    return;
-                }
-                let made =
-                    if self.watch.stops() { Err(interrupted()) } else { self.make(&mut engine, change) };
-                match made {
+            let mut engine = None;
+            while let Some(change) = step.get(next.fetch_add(1, Ordering::Relaxed))
+                && guard(&failed).is_none()
+            {
+                match self.due(&mut engine, change) {
                     Ok(()) => {
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut done = guard(done);
                         done.push(change.clone());
                         self.watch.made(done.len(), count);
                     }
-                    Err(error) => return fail(error),
+                    Err(error) => {
+                        guard(&failed).get_or_insert(error);
+                    }
                 }
             }
         };
@@ -86,6 +79,20 @@ impl<K: Kernel> Worker<'_, K> {
             thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
         }
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Makes a change that is due, with the thread's engine and how many changes it has made.
+    fn due(&self, engine: &mut Option<(Engine<K>, usize)>, change: &Change) -> Result<(), Error> {
+        if self.watch.stops() {
+            return Err(interrupted());
+        }
+        let (mut used, changes) = match engine.take() {
+            Some((used, changes)) if changes < LIFE => (used, changes),
+            _ => ((self.open)()?, 0),
+        };
+        let made = self.make(&mut used, change);
+        *engine = Some((used, changes + 1));
+        made
     }
 
     fn make(&self, engine: &mut Engine<K>, change: &Change) -> Result<(), Error> {
@@ -107,11 +114,9 @@ impl<K: Kernel> Worker<'_, K> {
 
     /// Undoes changes in reverse, as far as that goes.
     fn undo(&self, mut done: Vec<Change>) {
-        let Ok(mut engine) = (self.open)() else {
-            return self.watch.note("what was begun could not be undone: apply the file again, or delete it");
-        };
         while let Some(change) = done.pop() {
-            if let Err(error) = self.make(&mut engine, &change.inverse()) {
+            let undone = (self.open)().and_then(|mut engine| self.make(&mut engine, &change.inverse()));
+            if let Err(error) = undone {
                 let (kind, name) = change.object();
                 self.watch.note(&format!("what was done to {kind} {name} could not be undone: {error}"));
             } else if let Change::RemoveSandbox(_) = change {
@@ -123,6 +128,10 @@ impl<K: Kernel> Worker<'_, K> {
             }
         }
     }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn interrupted() -> Error {

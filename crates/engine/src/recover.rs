@@ -43,7 +43,7 @@ impl<K: Kernel> Engine<K> {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+    pub fn settle(&mut self) -> Result<(), Error> {
         for entry in self.store.read(|tx| tx.journal())? {
             if let Err(error) = self.settle_entry(&entry, Duration::ZERO) {
                 self.note(format!(

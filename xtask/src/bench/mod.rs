@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what creating and removing cost, side by side with their floors in one run.
 
 mod create;
+mod file;
 mod growth;
 mod ports;
 mod table;
@@ -39,6 +40,9 @@ fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {
     }
     if wanted("ports") {
         ports::measure(host, flags.number("count", 50_u32)?.div_ceil(2), &mut table)?;
+    }
+    if wanted("file") {
+        file::measure(host, flags.number("count", 50_u32)?.div_ceil(10), &mut table)?;
     }
     println!("{}", table.text());
     let missed = table.missed();

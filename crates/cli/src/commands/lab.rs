@@ -48,6 +48,7 @@ pub fn apply(global: &Global, args: &ApplyArgs) -> Outcome {
     privilege::check()?;
     let session = Session::open(global, &args.file.file)?;
     let mut engine = engine(global)?;
+    engine.settle()?;
     let steps = between(&session.lab, &session.look(&mut engine)?)?;
     let changes = session.lines(&steps);
     session.carry_out(&steps)?;
@@ -71,7 +72,9 @@ pub fn apply(global: &Global, args: &ApplyArgs) -> Outcome {
 pub fn delete(global: &Global, args: &FileArgs) -> Outcome {
     privilege::check()?;
     let session = Session::open(global, &args.file)?;
-    let found = session.look(&mut engine(global)?)?;
+    let mut engine = engine(global)?;
+    engine.settle()?;
+    let found = session.look(&mut engine)?;
     let steps = removal(&session.lab, &found)?;
     let changes = session.lines(&steps);
     session.carry_out(&steps)?;
