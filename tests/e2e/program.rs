@@ -142,6 +142,15 @@ fn shells_complete_its_commands() {
         assert_eq!(completed("sandbox create --net container:"), ["container:web"]);
         let reader_that_has_had_enough = format!("{BINARY} completion bash | head -n 1");
         assert_eq!(sh(&reader_that_has_had_enough).lines().count(), 1);
+        // One that is gone before the first word.
+        for line in
+            ["completion bash", "man", "version", "plan --schema", "network ls", "network inspect bridge"]
+        {
+            let told = sh(&format!(
+                "{{ sleep 0.1; {ENVIRONMENT} {BINARY} {line} 2>&1 >&3; }} 3>&1 >/run/told | true; cat /run/told"
+            ));
+            assert_eq!(told, "", "{line}");
+        }
     });
 }
 

@@ -73,7 +73,7 @@ pub fn member(member: &Member) -> Vec<String> {
         NetSpec::Attach(attach) => Attachment(attach).to_string(),
     };
     let mut words: Vec<_> = request.nets.iter().map(|spec| format!("net {}", net(spec))).collect();
-    words.extend(specs(request).iter().map(|spec| format!("publish {spec}")));
+    words.extend(request.specs().iter().map(|spec| format!("publish {spec}")));
     words.extend(request.links.iter().map(|link| format!("link {}:{}", link.sandbox, link.alias)));
     words
 }
@@ -131,7 +131,7 @@ pub fn revision(request: &SandboxRequest, view: &SandboxView) -> Vec<String> {
 
 /// Ports to publish, and ports not to publish any more.
 fn publication(request: &SandboxRequest, view: &SandboxView) -> Vec<String> {
-    let wanted = specs(request);
+    let wanted = request.specs();
     let meets = |spec: &PublishSpec, endpoint: &Endpoint, network: &Network| {
         let default = network.bridge.host_binding.into();
         endpoint.published.iter().any(|published| spec.is_met_by(published, default))
@@ -145,17 +145,6 @@ fn publication(request: &SandboxRequest, view: &SandboxView) -> Vec<String> {
         words.extend(extra.map(|published| format!("no longer publish {published}")));
     }
     words
-}
-
-/// The ports asked for, with those that `publish-all` adds.
-fn specs(request: &SandboxRequest) -> Vec<PublishSpec> {
-    let mut specs = request.publish.clone();
-    if request.publish_all {
-        let exposed =
-            request.expose.iter().filter(|port| !request.publish.iter().any(|spec| spec.target == **port));
-        specs.extend(exposed.map(|target| PublishSpec { host_ip: None, host: None, target: *target }));
-    }
-    specs
 }
 
 fn subnets(subnets: impl Iterator<Item = IpNet>) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use linkspan_engine::{NetworkRequest, SandboxRequest};
+use linkspan_engine::{DEFAULT, NetworkRequest, SandboxRequest};
 use linkspan_model::{
     BridgeOptions, Driver, Invalid, IpamRequest, Name, NetAttach, NetSpec, Network, Uplink, nearest,
 };
@@ -17,7 +17,6 @@ use crate::text::{Many, Source, Text};
 /// The label of what belongs to a lab; its value is the lab's name.
 pub const LABEL: &str = "linkspan.lab";
 const UPLINK: &str = "linkspan.uplink";
-const DEFAULT_NETWORK: &str = "bridge";
 
 /// Networks, sandboxes with their programs, and checks.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl Member {
             _ => None,
         };
         match self.request.nets.as_slice() {
-            [] => vec![NetAttach::to(DEFAULT_NETWORK)],
+            [] => vec![NetAttach::to(DEFAULT)],
             specs => specs.iter().filter_map(attach).collect(),
         }
     }

@@ -29,7 +29,7 @@ macro_rules! model_text {
         $(impl FromText for $type {
             const WANTED: &'static str = $wanted;
             fn read(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|error| one_line(&error))
+                text.parse().map_err(|error: Invalid| error.one_line())
             }
         })*
     };
@@ -65,13 +65,6 @@ impl FromText for String {
     fn read(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
     }
-}
-
-/// What is wrong and, behind it, why and what to do.
-fn one_line(error: &Invalid) -> String {
-    let cause = error.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-    let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{error}{cause}{hint}")
 }
 
 /// A value written as text; numbers and truth values stand for their text.

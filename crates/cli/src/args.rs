@@ -495,15 +495,8 @@ pub fn map<V>(pairs: Vec<(String, V)>) -> BTreeMap<String, V> {
     pairs.into_iter().collect()
 }
 
-/// One line for clap: what is wrong and, behind it, the reason.
-fn one_line(error: Invalid) -> String {
-    let cause = error.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-    let hint = error.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{}{cause}{hint}", error.what)
-}
-
 fn parse<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(one_line)
+    text.parse().map_err(|error: Invalid| error.one_line())
 }
 
 fn subnet(text: &str) -> Result<IpNet, String> {

@@ -5,8 +5,8 @@ use linkspan_plan::ports::{self, HostPorts, Refusal, Target};
 use linkspan_plan::{Failure, Kernel, desired};
 use linkspan_store::Tx;
 
+use crate::Error;
 use crate::error::Obstacle;
-use crate::{Engine, Error};
 
 /// The ports of this host as store and kernel have them.
 struct Holders<'a, K> {
@@ -102,20 +102,5 @@ fn refused(refusal: Refusal<Error>, in_the_way: Option<linkspan_model::Id>) -> E
         Refusal::NoAddress { .. } => Error::refused("cannot publish")
             .because(refusal.to_string())
             .hinting("attach the sandbox to a network of that family (network create --ipv6)"),
-    }
-}
-
-impl<K: Kernel> Engine<K> {
-    /// The specs of a request, with what `-P` adds: every exposed port under a host port to be chosen.
-    pub(crate) fn specs(request: &crate::SandboxRequest) -> Vec<PublishSpec> {
-        let mut specs = request.publish.clone();
-        if request.publish_all {
-            let exposed =
-                request.expose.iter().filter(|exposed| !specs.iter().any(|spec| spec.target == **exposed));
-            let exposed: Vec<_> =
-                exposed.map(|target| PublishSpec { host_ip: None, host: None, target: *target }).collect();
-            specs.extend(exposed);
-        }
-        specs
     }
 }

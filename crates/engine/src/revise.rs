@@ -42,7 +42,7 @@ impl<K: Kernel> Engine<K> {
             ..former.clone()
         };
         let Self { store, kernel, .. } = self;
-        let specs = Self::specs(request);
+        let specs = request.specs();
         let (before, detail) = store.write(|tx| {
             refuse_pending(tx, &former, None)?;
             let before = attached(tx, former.id)?;

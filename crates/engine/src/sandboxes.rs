@@ -66,6 +66,18 @@ impl SandboxRequest {
         }
     }
 
+    /// The ports to publish, with what `-P` adds: every exposed port under a host port to be chosen.
+    pub fn specs(&self) -> Vec<PublishSpec> {
+        let mut specs = self.publish.clone();
+        if self.publish_all {
+            let exposed = self.expose.iter().filter(|port| !specs.iter().any(|spec| spec.target == **port));
+            let exposed: Vec<_> =
+                exposed.map(|target| PublishSpec { host_ip: None, host: None, target: *target }).collect();
+            specs.extend(exposed);
+        }
+        specs
+    }
+
     fn wants_default(&self) -> bool {
         let default = |spec: &NetSpec| matches!(spec, NetSpec::Attach(attach) if attach.network == DEFAULT);
         self.nets.is_empty() || self.nets.iter().any(default)
@@ -334,7 +346,7 @@ fn insert<K: Kernel>(
         let endpoint = wire(tx, sandbox, &network, attach, &attached, inside)?;
         attached.push((endpoint, network));
     }
-    publish(tx, kernel, &Engine::<K>::specs(request), &mut attached)?;
+    publish(tx, kernel, &request.specs(), &mut attached)?;
     tx.insert_sandbox(sandbox)?;
     for (endpoint, _) in &attached {
         tx.insert_endpoint(endpoint)?;

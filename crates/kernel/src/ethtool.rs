@@ -19,18 +19,24 @@ struct Setting {
     value: u32,
 }
 
+/// A `struct ifreq` with a device's name and zeros behind it: a name is shorter than its field.
+#[allow(unsafe_code)]
+pub(crate) fn about(device: &IfName) -> libc::ifreq {
+    // SAFETY: it is plain data, for which all zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    request
+}
+
 /// Has packets that leave by a device carry their checksums already, and be no larger than its MTU. A virtual device
 /// leaves both to hardware that may never come, and whoever takes its packets from a socket gets them as they are.
 #[allow(unsafe_code)]
 pub(crate) fn finish_packets(device: &IfName) -> Result<()> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut setting = Setting { command: ETHTOOL_STXCSUM, value: 0 };
-    // SAFETY: all zeros is a value of this structure of numbers, arrays and pointers.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // A device name is shorter than the field, which keeps a zero at its end.
-    for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
-        *to = from.cast_signed();
-    }
+    let mut request = about(device);
     request.ifr_ifru.ifru_data = (&raw mut setting).cast();
     // SAFETY: the kernel reads the request and, for this command, the setting behind it; both live until it returns.
     let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };

@@ -1,7 +1,7 @@
 //! Taps, which rtnetlink cannot make: only /dev/net/tun does (linux/if_tun.h).
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -11,6 +11,8 @@ use linkspan_plan::Failure;
 use nix::errno::Errno;
 
 use crate::error::{Refusal, Result};
+use crate::ethtool;
+use crate::netns::errno;
 
 const DEVICE: &str = "/dev/net/tun";
 
@@ -48,20 +50,12 @@ fn open() -> Result<File> {
     })
 }
 
-fn errno(error: &Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or_default())
-}
-
 #[allow(unsafe_code)]
 fn set_interface(fd: RawFd, name: &IfName) -> nix::Result<()> {
-    // SAFETY: `struct ifreq` is plain data, for which all zeros are a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
-        *to = from.cast_signed();
-    }
+    let mut request = ethtool::about(name);
     // The header is what virtual machines open it with; each may choose anew.
     request.ifr_ifru.ifru_flags = (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL) as libc::c_short;
-    // SAFETY: the request is a `struct ifreq` that lives for the call, and its name ends in a NUL: names are shorter.
+    // SAFETY: the request is a `struct ifreq` that lives for the call.
     Errno::result(unsafe { libc::ioctl(fd, TUNSETIFF, &raw mut request) }).map(drop)
 }
 

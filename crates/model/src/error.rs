@@ -33,6 +33,13 @@ impl Invalid {
         self.hint = Some(hint.into());
         self
     }
+
+    /// All of it in one line, for where there is room for no more.
+    pub fn one_line(&self) -> String {
+        let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let hint = self.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{}{cause}{hint}", self.what)
+    }
 }
 
 /// The candidate most like `given`, if any is near enough to have been meant: one slip away, or much the same.

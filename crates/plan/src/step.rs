@@ -207,6 +207,7 @@ impl State {
             Step::FlushFlows { .. } => {}
         }
     }
+
     /// What a device's own queue and filter did goes with it.
     fn lose_shaper(&mut self, device: IfName) {
         if let Some(left) = self.shapers.remove(&device).and_then(Shaper::without_device) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anstream::println;
+use anstream::{print, println};
 use linkspan_blueprint::{
     Change, Found, Lab, Line, Records, SCHEMA, Steps, Verdict, Watch, Worker, between, lines, removal,
     try_all,
