@@ -38,5 +38,6 @@ mod publish;
 mod readme;
 mod shaping;
 mod taps;
+mod tiers;
 mod traces;
 mod traffic;

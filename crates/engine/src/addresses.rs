@@ -14,17 +14,19 @@ use crate::error::Obstacle;
 struct NetworkLeases<'a> {
     tx: &'a Tx<'a>,
     network: Id,
+    /// The network whose leases they are.
+    space: Id,
 }
 
 impl Leases for NetworkLeases<'_> {
     type Error = StoreError;
 
     fn holder(&self, address: IpAddr) -> Result<Option<Id>, StoreError> {
-        self.tx.lease_holder(self.network, address)
+        self.tx.lease_holder(self.space, address)
     }
 
     fn was_used(&self, address: IpAddr) -> Result<bool, StoreError> {
-        self.tx.was_used(self.network, address)
+        self.tx.was_used(self.space, address)
     }
 
     fn cursor(&self, subnet: &IpNet) -> Result<Option<IpAddr>, StoreError> {
@@ -32,7 +34,7 @@ impl Leases for NetworkLeases<'_> {
     }
 
     fn oldest_released(&self, first: IpAddr, last: IpAddr) -> Result<Option<IpAddr>, StoreError> {
-        self.tx.oldest_released(self.network, first, last)
+        self.tx.oldest_released(self.space, first, last)
     }
 }
 
@@ -50,7 +52,7 @@ pub fn lease(tx: &Tx<'_>, network: &Network, attach: &NetAttach) -> Result<Vec<L
 }
 
 fn choose(tx: &Tx<'_>, network: &Network, family: Family, wanted: Option<IpAddr>) -> Result<Lease, Error> {
-    let known = NetworkLeases { tx, network: network.id };
+    let known = NetworkLeases { tx, network: network.id, space: network.address_space() };
     let choice = ipam::choose(&network.pools, family, wanted, &known)
         .map_err(|refusal| refused(tx, network, refusal))?;
     let pool = &network.pools[choice.pool];

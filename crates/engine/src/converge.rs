@@ -1,7 +1,7 @@
 //! Bringing the kernel to what is desired, within what a command touches.
 
-use linkspan_model::{Endpoint, Id, IfName, Network};
-use linkspan_plan::{Elements, Kernel, Port, Scope, State, Step, Tap, desired, diff};
+use linkspan_model::{Endpoint, Id, IfName, Network, is_patch};
+use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::{Engine, Error, Event, PATIENCE};
@@ -11,8 +11,12 @@ impl<K: Kernel> Engine<K> {
     ///
     /// If our firewall table is not there (the first network; somebody flushed the ruleset), it is built whole from
     /// the store first: where the table is, everything is in it.
+    ///
+    /// Bridges and what joins them are made by one command at a time. Another that misses them too, as after a reboot,
+    /// looks again when its turn has come.
     pub(crate) fn converge(&mut self, mut desired: State, former: &State) -> Result<(), Error> {
         let scope = Scope::of([&desired, former]);
+        let mut bridges = None;
         let _host = loop {
             let lock = self.store.lock(&Object::Host, Mode::Shared, PATIENCE)?;
             let mut observed = self.kernel.observe(&scope)?;
@@ -23,8 +27,14 @@ impl<K: Kernel> Engine<K> {
                 if observed.firewall.is_none() {
                     desired.firewall = None;
                 }
-                self.apply(&diff(&desired, &observed))?;
-                break lock;
+                let steps = diff(&desired, &observed);
+                if bridges.is_some() || !steps.iter().any(Step::makes_ground) {
+                    self.apply(&steps)?;
+                    break lock;
+                }
+                drop(lock);
+                bridges = Some(self.store.lock(&Object::Bridges, Mode::Exclusive, PATIENCE)?);
+                continue;
             }
             drop(lock);
             self.rebuild_firewall()?;
@@ -88,6 +98,7 @@ impl<K: Kernel> Engine<K> {
         }
         observed.ports.retain(|name, _| desired.ports.contains_key(name) || !theirs.ports.contains_key(name));
         observed.taps.retain(|name, _| desired.taps.contains_key(name) || !theirs.taps.contains_key(name));
+        observed.patches.retain(|name, _| desired.patches.contains_key(name) || !theirs.joins_by(name));
         if let (Some(found), Some(wanted), Some(theirs)) =
             (&mut observed.firewall, &desired.firewall, &theirs.firewall)
         {
@@ -96,7 +107,7 @@ impl<K: Kernel> Engine<K> {
         Ok(diff(&desired, &observed))
     }
 
-    /// Adds to `observed` the ports of our make that a bridge has and nobody knows.
+    /// Adds to `observed` the ports and patches of our make that a bridge has and nobody knows.
     fn observe_orphans(
         &mut self,
         network: &Network,
@@ -110,6 +121,8 @@ impl<K: Kernel> Engine<K> {
                 observed.ports.insert(name, Port { bridge, mtu, isolated, hairpin: false, peer: None });
             } else if is_numbered(&name, "tap") && !desired.taps.contains_key(&name) {
                 observed.taps.insert(name, Tap { bridge, mtu, isolated, owner: None });
+            } else if is_patch(&name) && !desired.joins_by(&name) {
+                observed.patches.insert(name.clone(), Patch::stray(name, bridge));
             }
         }
         Ok(())

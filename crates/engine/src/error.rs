@@ -68,6 +68,14 @@ pub enum Error {
         /// Its sandboxes.
         by: Vec<Name>,
     },
+    /// A network that others are patched into.
+    #[error("network '{network}' is the uplink of others")]
+    Patched {
+        /// The network.
+        network: Name,
+        /// The others.
+        by: Vec<Name>,
+    },
     /// A request that conflicts with what there is.
     #[error("{what}")]
     Refused {
@@ -136,6 +144,7 @@ impl Error {
             Self::Store(store) => sources(store),
             Self::Kernel(kernel) => vec![kernel.cause.clone()],
             Self::InUse { by, .. } => vec![format!("attached: {}", listed(by))],
+            Self::Patched { by, .. } => vec![format!("patched into it: {}", listed(by))],
             Self::Refused { cause, .. } => cause.iter().cloned().collect(),
             Self::File { cause, .. } => vec![cause.to_string()],
             Self::Unknown { .. } | Self::Overtaken | Self::Unasked(_) => Vec::new(),
@@ -153,6 +162,7 @@ impl Error {
             Self::InUse { network, .. } => {
                 Some(format!("remove these sandboxes, or `linkspan network disconnect {network} SANDBOX`"))
             }
+            Self::Patched { .. } => Some("remove these networks first".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::File { .. } => None,
             Self::Overtaken | Self::Unasked(_) => Some("try again".to_owned()),

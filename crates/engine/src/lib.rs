@@ -6,6 +6,7 @@
 
 mod addresses;
 mod converge;
+mod cores;
 mod error;
 mod flat;
 mod foreign;

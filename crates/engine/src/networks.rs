@@ -11,7 +11,7 @@ use linkspan_store::{Lock, Mode, Object, Tx};
 
 use crate::error::Kind;
 use crate::flat::{CONFIRM, deadline, is_waiting};
-use crate::{Engine, Error, PATIENCE, now, random_id};
+use crate::{Engine, Error, PATIENCE, cores, now, random_id};
 
 /// The network of sandboxes that ask for none.
 pub const DEFAULT: &str = "bridge";
@@ -70,6 +70,7 @@ pub fn predefined(name: &str) -> Option<Network> {
         bridge,
         labels: BTreeMap::new(),
         card: None,
+        core: None,
     })
 }
 
@@ -79,23 +80,37 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If the request means nothing, or collides with a network, a device or a subnet that is there.
     pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
+        if let Some(Uplink::Device(card)) = BridgeOptions::parse(&request.options)?.uplink {
+            let ipv4 = request.ipv4;
+            self.settle()?;
+            let network = self.draft_flat(request, &card)?;
+            return self.persist(|engine| {
+                let object = Object::Network(network.name.clone());
+                let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
+                engine.found_network(network.clone(), ipv4)
+            });
+        }
+        draft(request.clone())?;
+        self.settle()?;
+        self.persist(|engine| engine.try_create_network(request.clone()))
+    }
+
+    fn try_create_network(&mut self, mut request: NetworkRequest) -> Result<Network, Error> {
+        let above = self.above(&request)?;
+        above.iter().try_for_each(|above| above.complete(&mut request))?;
         let ipv4 = request.ipv4;
-        let network = match BridgeOptions::parse(&request.options)?.uplink {
-            Some(Uplink::Device(card)) => {
-                self.settle()?;
-                self.draft_flat(request, &card)?
-            }
-            _ => {
-                let network = draft(request)?;
-                self.settle()?;
-                network
-            }
-        };
-        self.persist(|engine| {
-            let object = Object::Network(network.name.clone());
-            let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
-            engine.found_network(network.clone(), ipv4)
-        })
+        let mut network = draft(request)?;
+        above.iter().try_for_each(|above| above.take_in(&mut network))?;
+        let mut locks = vec![(&network.name, Mode::Exclusive)];
+        locks.extend(above.iter().map(|above| (above.name(), Mode::Shared)));
+        locks.sort_by_key(|(name, _)| *name);
+        let lock =
+            |(name, mode): (&Name, Mode)| self.store.lock(&Object::Network(name.clone()), mode, PATIENCE);
+        let _locks: Vec<Lock> = locks.into_iter().map(lock).collect::<Result<_, _>>()?;
+        if let Some(above) = &above {
+            self.store.read(|tx| above.check(tx))?;
+        }
+        self.found_network(network, ipv4)
     }
 
     /// Writes down a drafted network, gives it a subnet if it is to have IPv4 and has none, and makes it in the kernel. The
@@ -122,6 +137,9 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>(tx.begin(&object, "create", "")?)
         })?;
         host.retain(|used| network.uplink_card().is_none_or(|card| *used.device != *card.as_str()));
+        if network.is_switch() {
+            host.clear();
+        }
         host.retain(|used| network.pools.iter().any(|pool| overlap(&used.prefix, &pool.subnet)));
         for used in host {
             let (name, prefix, device) = (&network.name, used.prefix, used.device);
@@ -129,7 +147,8 @@ impl<K: Kernel> Engine<K> {
                 "a subnet of network '{name}' overlaps {prefix}, which this host has on {device}"
             ));
         }
-        if let Err(error) = self.converge(desired::network(&network), &State::default()) {
+        let made = self.with_cores(&network).and_then(|wanted| self.converge(wanted, &State::default()));
+        if let Err(error) = made {
             self.undo(|engine| engine.erase_network(&network));
             return Err(error);
         }
@@ -195,7 +214,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn put_default_network_away(&mut self) -> Result<(), Error> {
         let Some(network) = self.store.read(|tx| tx.network(DEFAULT))? else { return Ok(()) };
         match self.remove_unused(&network) {
-            Err(Error::InUse { .. }) => Ok(()),
+            Err(Error::InUse { .. } | Error::Patched { .. }) => Ok(()),
             settled => settled.map(drop),
         }
     }
@@ -232,11 +251,11 @@ impl<K: Kernel> Engine<K> {
     pub fn prune_networks(&mut self) -> Result<Vec<Name>, Error> {
         self.settle()?;
         let mut pruned = Vec::new();
-        for network in self.store.read(|tx| tx.networks())? {
+        for network in self.store.read(lowest_first)? {
             match self.remove_unused(&network) {
                 Ok(true) => pruned.push(network.name),
                 Ok(false) => {}
-                Err(Error::InUse { .. }) => {}
+                Err(Error::InUse { .. } | Error::Patched { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -254,6 +273,10 @@ impl<K: Kernel> Engine<K> {
             let by = sandboxes_on(tx, network.id)?;
             if !by.is_empty() {
                 return Err(Error::InUse { network: network.name.clone(), by });
+            }
+            let by = cores::below(tx, network)?;
+            if !by.is_empty() {
+                return Err(Error::Patched { network: network.name.clone(), by });
             }
             tx.begin(&object, "remove", "")?;
             Ok(true)
@@ -317,6 +340,20 @@ fn always_there(name: &Name) -> Error {
         .hinting("`linkspan network prune` puts away what no sandbox uses")
 }
 
+/// Every network, those that are patched into others before these.
+fn lowest_first(tx: &Tx<'_>) -> Result<Vec<Network>, Error> {
+    let mut left = tx.networks()?;
+    let mut sorted = Vec::new();
+    while !left.is_empty() {
+        let cores: Vec<Id> = left.iter().filter_map(|network| Some(network.core.as_ref()?.id)).collect();
+        let (above, lowest): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|network| cores.contains(&network.id));
+        sorted.extend(lowest);
+        left = above;
+    }
+    Ok(sorted)
+}
+
 fn sandboxes_on(tx: &Tx<'_>, network: Id) -> Result<Vec<Name>, Error> {
     let mut names = Vec::new();
     for endpoint in tx.endpoints_of_network(network)? {
@@ -372,6 +409,7 @@ pub(crate) fn draft(request: NetworkRequest) -> Result<Network, Error> {
         options: request.options,
         labels: request.labels,
         card: None,
+        core: None,
     })
 }
 
@@ -420,6 +458,9 @@ fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error>
         if let Some(card) = network.uplink_card().filter(|card| other.uplink_card() == Some(card)) {
             return Err(Error::refused(format!("{card} cannot be an uplink"))
                 .because(format!("network '{}' has it", other.name)));
+        }
+        if other.address_space() == network.address_space() {
+            continue;
         }
         let clash = |pool: &Pool| other.pools.iter().find(|theirs| overlap(&theirs.subnet, &pool.subnet));
         if let Some((pool, theirs)) = network.pools.iter().find_map(|pool| Some((pool, clash(pool)?))) {

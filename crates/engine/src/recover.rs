@@ -127,7 +127,7 @@ impl<K: Kernel> Engine<K> {
                     };
                 }
             }
-            Object::Host | Object::Run(_) => {}
+            Object::Host | Object::Bridges | Object::Run(_) => {}
         }
         self.store.write(|tx| end_all(tx, &entry.object))
     }

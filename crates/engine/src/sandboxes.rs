@@ -223,7 +223,7 @@ impl<K: Kernel> Engine<K> {
         self.write_names(sandbox, attached)?;
         let mut wanted = State::default();
         for (_, network) in attached {
-            wanted.merge(desired::network(network));
+            wanted.merge(self.with_cores(network)?);
         }
         wanted.merge(desired::sandbox(sandbox, attached));
         self.converge(wanted, &State::default())

@@ -47,6 +47,7 @@ pub fn wire(
         wire: attach.wire,
         ifname,
         mac: mac.ok_or_else(|| Error::refused(format!("network '{}' has no subnet", network.name)))?,
+        addresses_of: network.is_switch().then(|| network.address_space()),
         leases,
         aliases: attach.aliases.clone(),
         gw_priority: attach.gw_priority,
@@ -131,7 +132,7 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>((before, after, journal))
         })?;
         let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
-        let mut wanted = desired::network(&network);
+        let mut wanted = self.with_cores(&network)?;
         let mut whole = desired::sandbox(&sandbox, &after);
         whole.retain_wires(|device| *device == endpoint.host_ifname());
         wanted.merge(whole);
@@ -217,7 +218,7 @@ pub(crate) fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Ne
     let ours = |object: &Object| match object {
         Object::Sandbox(name) => *name == sandbox.name,
         Object::Network(name) => network.is_some_and(|network| network.name == *name),
-        Object::Host | Object::Run(_) => false,
+        Object::Host | Object::Bridges | Object::Run(_) => false,
     };
     let sandbox_there = tx.sandbox_by_id(sandbox.id)?.is_some();
     let network_there =

@@ -59,6 +59,9 @@ pub struct Endpoint {
     pub ifname: IfName,
     /// The interface's MAC.
     pub mac: Mac,
+    /// The network whose leases its addresses are, if that is another.
+    #[serde(default)]
+    pub addresses_of: Option<Id>,
     /// Its addresses, at most one of each family.
     pub leases: Vec<Lease>,
     /// Further names that peers on this network know it by.
@@ -84,6 +87,11 @@ impl Endpoint {
     /// Whether it is a tap.
     pub const fn is_tap(&self) -> bool {
         matches!(self.wire, Wire::Tap { .. })
+    }
+
+    /// The network whose leases its addresses are.
+    pub fn address_space(&self) -> Id {
+        self.addresses_of.unwrap_or(self.network)
     }
 
     /// Its address of `family`, if it has one.

@@ -39,7 +39,7 @@ pub use error::{Invalid, nearest};
 pub use id::Id;
 pub use mac::Mac;
 pub use name::{HostName, IfName, Name};
-pub use network::{Driver, IpamRequest, Network, Pool, PoolRequest};
+pub use network::{Core, Driver, IpamRequest, Network, Pool, PoolRequest};
 pub use options::{BridgeOptions, OptionMap, Uplink};
 pub use patch::is_patch;
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};

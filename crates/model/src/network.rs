@@ -276,6 +276,22 @@ pub struct Network {
     /// The network card that is its uplink, as it was before; none before the network is made in the kernel.
     #[serde(default)]
     pub card: Option<Card>,
+    /// The network that its bridge is patched into, with `linkspan.uplink=network:NAME`.
+    #[serde(default)]
+    pub core: Option<Core>,
+}
+
+/// A network that another one is patched into, as it was when that one was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Core {
+    /// Its identity.
+    pub id: Id,
+    /// Its bridge.
+    pub bridge: IfName,
+    /// Whether its sandboxes may talk to each other.
+    pub icc: bool,
+    /// The network whose addresses the other one gives out, this one or one above; none if it has a subnet of its own.
+    pub addresses_of: Option<Id>,
 }
 
 impl Network {
@@ -297,11 +313,13 @@ impl Network {
         self.bridge.bridge.clone().unwrap_or_else(|| self.id.bridge_ifname())
     }
 
-    /// The bridge's MAC: that of its network card, whose neighbours keep it, or one that follows the first gateway, so
-    /// that it is the same after a reboot.
+    /// The bridge's MAC, the same after a reboot: that of its network card, whose neighbours keep it, or one that follows
+    /// the first gateway, or if that is on another bridge the network's identity.
     pub fn bridge_mac(&self) -> Option<Mac> {
-        let own = || self.pools.first().map(|pool| Mac::for_ip(pool.gateway));
-        self.card.as_ref().map(|card| card.mac).or_else(own)
+        let own = |pool: &Pool| {
+            if self.is_switch() { self.id.switch_mac(0) } else { Mac::for_ip(pool.gateway) }
+        };
+        self.card.as_ref().map(|card| card.mac).or_else(|| self.pools.first().map(own))
     }
 
     /// The network card of the host that the bridge is plugged into.
@@ -310,6 +328,16 @@ impl Network {
             Some(Uplink::Device(card)) => Some(card),
             _ => None,
         }
+    }
+
+    /// The network whose leases its addresses are: another one if it shares that one's subnet.
+    pub fn address_space(&self) -> Id {
+        self.core.as_ref().and_then(|core| core.addresses_of).unwrap_or(self.id)
+    }
+
+    /// Whether its bridge only switches: subnet and gateway are those of the network that it is patched into.
+    pub fn is_switch(&self) -> bool {
+        self.address_space() != self.id
     }
 }
 

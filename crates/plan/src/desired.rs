@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
 
 use crate::{
-    Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap, uplink,
+    Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap, segment,
+    uplink,
 };
 
 /// The host forwards IPv4.
@@ -15,7 +16,8 @@ pub const FORWARD_V4: &str = "net/ipv4/ip_forward";
 /// The host forwards IPv6. With it, devices stop to learn routes from routers, unless they are told to go on.
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 
-/// What a network needs before anything is plugged into it: its bridge, forwarding, and its place in the firewall.
+/// What a network needs before anything is plugged into it: its bridge, forwarding, its place in the firewall, and what
+/// plugs it into the network above; that one itself is to be there.
 pub fn network(network: &Network) -> State {
     if let Some(card) = network.uplink_card() {
         return uplink::network(network, card);
@@ -23,6 +25,11 @@ pub fn network(network: &Network) -> State {
     let mut state = State::default();
     let Some(mac) = network.bridge_mac() else { return state };
     let name = network.bridge_name();
+    segment::plug(network, &mut state);
+    if network.is_switch() {
+        state.merge(segment::switch(network, name, mac));
+        return state;
+    }
     for pool in network.pools.iter().filter(|_| !network.internal) {
         let forward = if pool.family() == Family::V4 { FORWARD_V4 } else { FORWARD_V6 };
         state.sysctls.insert(forward.to_owned(), "1".to_owned());

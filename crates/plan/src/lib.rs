@@ -6,6 +6,7 @@
 mod diff;
 mod kernel;
 mod patch;
+mod segment;
 mod shaper;
 mod state;
 mod step;

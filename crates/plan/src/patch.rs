@@ -54,6 +54,11 @@ impl fmt::Display for Patch {
 }
 
 impl Patch {
+    /// One that nobody knows, by one of its sides and the bridge that this is a port of. It can only be removed.
+    pub fn stray(side: IfName, bridge: IfName) -> Self {
+        Self { to: PatchEnd::Bridge(bridge.clone()), bridge, peer: side, mtu: 0, isolated: false }
+    }
+
     /// Takes as wanted what people changed by hand, as long as it joins what it should join.
     pub(crate) fn forgive(&mut self, wanted: Option<&Self>) {
         if let Some(wanted) = wanted

@@ -271,6 +271,11 @@ impl Scope {
 }
 
 impl State {
+    /// Whether a device is a side of one of its patches.
+    pub fn joins_by(&self, device: &IfName) -> bool {
+        self.patches.iter().any(|(up, patch)| up == device || patch.peer == *device)
+    }
+
     /// Adds everything of `other`.
     pub fn merge(&mut self, other: Self) {
         self.sysctls.extend(other.sysctls);

@@ -74,6 +74,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it makes what sandboxes of several commands stand on, so that one of these has to make it alone.
+    pub const fn makes_ground(&self) -> bool {
+        matches!(self, Self::CreateBridge(..) | Self::CreatePatch(..))
+    }
+
     /// Whether something in the firewall may go with it: a table of another version goes when ours is made.
     pub const fn deletes_in_firewall(&self) -> bool {
         matches!(self, Self::CreateFirewall | Self::DeleteFirewall | Self::DeleteElement(_))
@@ -201,7 +206,7 @@ impl State {
                 }
             }
             Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
-            Step::DeletePatch(name, _) => _ = self.patches.remove(&name),
+            Step::DeletePatch(name, _) => self.patches.retain(|up, patch| *up != name && patch.peer != name),
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::slice::from_ref;
 
 use linkspan_model::{
-    BridgeOptions, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Limit, Mac, Name,
+    BridgeOptions, Core, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Limit, Mac, Name,
     NamespaceSource, Network, OptionMap, PortRange, Protocol, Published, Sandbox, Shaping, Wire,
 };
 use linkspan_plan::{PatchEnd, State, Step, desired, diff};
@@ -36,6 +36,7 @@ fn network(title: &str, subnet: &str, change: impl FnOnce(&mut Network)) -> Netw
         },
         labels: BTreeMap::new(),
         card: None,
+        core: None,
     };
     change(&mut network);
     network
@@ -66,6 +67,7 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         sandbox: of.id,
         ifname: IfName::numbered("eth", usize::from(number % 16)),
         mac: Mac::for_ip(address),
+        addresses_of: None,
         leases: vec![Lease { subnet: pool.subnet, address, gateway, reused: false }],
         aliases: Vec::new(),
         gw_priority: 0,
@@ -228,6 +230,36 @@ fn a_network_in_open_vswitch_is_a_patch() {
     story.turn("remove network lab", &[], &[net]);
     story.check("open-vswitch.steps");
     assert!(story.kernel.patches.is_empty());
+}
+
+/// `network` plugged into `above`, with its subnet if it `shares` that.
+fn plugged(network: &mut Network, above: &Network, shares: bool) {
+    if shares {
+        network.pools.clone_from(&above.pools);
+    }
+    let (id, bridge, icc) = (above.id, above.bridge_name(), above.bridge.icc);
+    network.core = Some(Core { id, bridge, icc, addresses_of: shares.then_some(id) });
+}
+
+#[test]
+fn a_network_is_patched_into_another() {
+    let core = network("core", "10.1.0.0/24", |_| {});
+    let shut = network("shut", "10.2.0.0/24", |network| network.bridge.icc = false);
+    let access = network("access", "10.9.0.0/24", |network| plugged(network, &core, true));
+    let other = network("other", "10.3.0.0/24", |network| plugged(network, &shut, false));
+    let web = sandbox("web", NamespaceSource::New);
+    let wired = desired::sandbox(&web, &[(endpoint(0x10, &web, &access, "10.1.0.2"), access.clone())]);
+    let both = [desired::network(&core), desired::network(&access)];
+    let mut story = Story::default();
+    story.turn("create network core", &both[..1], &[]);
+    story.turn("create network access, patched into core, whose subnet it shares", &both, &[]);
+    story.turn("create sandbox web on access", &[both[0].clone(), both[1].clone(), wired.clone()], &[]);
+    story.kernel.patches.clear();
+    story.turn("repair after `ip link del` of the patch", &both, &[]);
+    let apart = [desired::network(&shut), desired::network(&other)];
+    story.turn("create network other with a subnet of its own, patched into shut, without icc", &apart, &[]);
+    story.turn("remove sandbox web and network access", &[], &[wired, both[1].clone()]);
+    story.check("patch.steps");
 }
 
 #[test]

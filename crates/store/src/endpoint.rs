@@ -26,7 +26,7 @@ impl Tx<'_> {
         )?;
         one(added, || StoreError::Exists { kind: KIND, name: endpoint.id.short() })?;
         for lease in &endpoint.leases {
-            self.take_lease(endpoint.network, lease.address, endpoint.id)?;
+            self.take_lease(endpoint.address_space(), lease.address, endpoint.id)?;
         }
         endpoint.published.iter().try_for_each(|published| self.publish(published, endpoint.id))
     }
@@ -78,10 +78,10 @@ impl Tx<'_> {
             (endpoint.id.to_string(), self.to_document(endpoint)?),
         )?;
         for lease in missing_from(&endpoint.leases, &before.leases) {
-            self.release_lease(before.network, lease.address, endpoint.id)?;
+            self.release_lease(before.address_space(), lease.address, endpoint.id)?;
         }
         for lease in missing_from(&before.leases, &endpoint.leases) {
-            self.take_lease(before.network, lease.address, endpoint.id)?;
+            self.take_lease(before.address_space(), lease.address, endpoint.id)?;
         }
         if before.published != endpoint.published {
             before.published.iter().try_for_each(|published| self.unpublish(published))?;
@@ -95,7 +95,7 @@ impl Tx<'_> {
         let sql = "DELETE FROM endpoint WHERE id = ?1 RETURNING doc";
         let Some(endpoint) = self.take::<Endpoint>(sql, [id.to_string()])? else { return Ok(()) };
         for lease in &endpoint.leases {
-            self.release_lease(endpoint.network, lease.address, id)?;
+            self.release_lease(endpoint.address_space(), lease.address, id)?;
         }
         endpoint.published.iter().try_for_each(|published| self.unpublish(published))
     }

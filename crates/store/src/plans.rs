@@ -21,6 +21,7 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
         sandbox: id,
         ifname: "eth0".parse().unwrap(),
         mac: Mac::for_ip(address),
+        addresses_of: None,
         leases: vec![linkspan_model::Lease {
             subnet: "10.0.0.0/8".parse().unwrap(),
             address,

@@ -35,6 +35,7 @@ pub(super) enum Meta {
     Oifname = 7,
     Nfproto = 15,
     L4proto = 16,
+    Iifgroup = 21,
     Oifgroup = 22,
 }
 
@@ -225,6 +226,11 @@ impl Rule {
     /// Gives the packet the address of the interface that it leaves by.
     pub(super) fn masquerade(self) -> Self {
         self.expression("masq", [])
+    }
+
+    /// Keeps connection tracking from the packet.
+    pub(super) fn notrack(self) -> Self {
+        self.expression("notrack", [])
     }
 
     pub(super) fn accept(self) -> Self {

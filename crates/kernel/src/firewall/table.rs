@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 use crate::netlink::Message;
-use crate::rtnl::link::PORTS;
+use crate::rtnl::link::{PORTS, SWITCHES};
 
 use super::expr::{Checksum, Ct, Fib, Header, Meta, Rule};
 use super::nft::{Base, Family, Hook, add_chain};
@@ -12,7 +12,7 @@ use super::set::SETS;
 use super::userdata;
 
 /// The comment of the tables: with another one they are of another version, and are replaced.
-pub(super) const VERSION: &str = "linkspan 3";
+pub(super) const VERSION: &str = "linkspan 4";
 
 // linux/netfilter.h
 const NFPROTO_IPV4: u8 = 2;
@@ -155,8 +155,11 @@ const fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
     Some(Base { kind, hook, priority })
 }
 
+// Where netfilter sees what bridges forward (net.bridge.bridge-nf-call-iptables), a packet that crosses a switch would be
+// tracked there first, and nothing could be translated any more on the bridge above.
 fn guard() -> Vec<Rule> {
     vec![
+        rule().iifgroup_switches().notrack(),
         rule().ip_daddr_loopback().iifname("bridges").drop(),
         rule().ip_saddr_loopback().iifname("bridges").drop(),
         rule().ip6_daddr_loopback().iifname("bridges").drop(),
@@ -298,6 +301,10 @@ impl Rule {
     fn vlan_zero(self, ethertype: u16) -> Self {
         let tagged = self.payload(Header::Link, 12, 2, 0).equal(ethertype.to_be_bytes());
         tagged.payload(Header::Link, 14, 2, 0).mask([0x0f, 0xff]).equal([0, 0])
+    }
+
+    fn iifgroup_switches(self) -> Self {
+        self.meta(Meta::Iifgroup, 0).equal(SWITCHES.to_ne_bytes())
     }
 
     fn oifgroup_ours(self) -> Self {

@@ -102,7 +102,7 @@ impl Host {
         let no_link_local = self.ipv6 && !has_ipv6(&bridge.addresses) && bridge.mtu >= IPV6_MINIMUM_MTU;
         let mut messages = vec![link::configure_bridge(index, bridge.mtu, no_link_local)];
         messages.extend(bridge.addresses.iter().map(|net| address::add(index, *net)));
-        messages.extend(bridge.switch.then(|| link::without_arp(index)));
+        messages.extend(bridge.switch.then(|| link::make_switch(index)));
         messages.push(link::up(index));
         self.route.batch(messages)?;
         settle::addresses(&mut self.route, &bridge.addresses)

@@ -182,7 +182,7 @@ pub(super) fn unplugged() -> Result<IfName> {
     device_name(UNPLUGGED)
 }
 
-fn mac(link: &Link) -> Mac {
+pub(super) fn mac(link: &Link) -> Mac {
     link.mac.unwrap_or(Mac::from_bytes([0; 6]))
 }
 

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use linkspan_model::IfName;
 use linkspan_plan::{Patch, PatchEnd, Scope, State};
+use nix::errno::Errno;
 
 use super::apply::IPV6_MINIMUM_MTU;
-use super::observe::unplugged;
+use super::observe::{mac, unplugged};
 use super::port::full_bridge;
-use super::{Host, find_links, live_bridge, ovs, settle};
+use super::{Host, find_links, live_bridge, ovs, send_tolerant, settle};
 use crate::error::Result;
 use crate::rtnl::link::{self, Link};
+use crate::rtnl::qdisc;
 
 impl Host {
     /// Joins two bridges. Both answer ARP for their own addresses only from then on.
@@ -28,7 +30,7 @@ impl Host {
         let create = link::create_patch(name, below.index, &patch.peer, patch.mtu);
         self.route.batch(vec![create]).map_err(|error| full_bridge(error, &patch.bridge))?;
         self.route
-            .batch(vec![link::enslave(&patch.peer, above.index)])
+            .batch(vec![link::enslave(&patch.peer, above.index, mac(&above))])
             .map_err(|error| full_bridge(error, &above.name))?;
         let answers = self.route.batch(vec![
             link::answer_for_own(below.index),
@@ -40,11 +42,27 @@ impl Host {
         ])?;
         let sides = answers.iter().filter_map(|answer| Link::parse(&answer.body));
         let sides: Vec<u32> = sides.map(|side| side.index).collect();
+        if let [_, peer] = sides[..]
+            && !above.no_arp
+        {
+            self.shorten_way_to_host(peer, &above)?;
+        }
         settle::links(&mut self.route, &[&sides[..], &[below.index, above.index]].concat())?;
         if below.stp || above.stp {
             settle::forwarding(&mut self.route, &sides)?;
         }
         Ok(())
+    }
+
+    /// What comes up for the host leaves the bridge `above` out. Where netfilter sees what bridges forward
+    /// (net.bridge.bridge-nf-call-iptables), a packet to a published port would else be sent on by the bridge, past the
+    /// host, and never out of the port that it came in at: two sandboxes below one patch would not reach what they
+    /// publish. The rest, as ARP, goes through the bridge, which so learns who is below. A kernel without filters goes
+    /// without that.
+    fn shorten_way_to_host(&mut self, port: u32, above: &Link) -> Result<()> {
+        let mut messages = vec![qdisc::create_clsact(port)];
+        messages.extend(qdisc::divert(port, mac(above), above.index));
+        send_tolerant(&mut self.route, messages, &[Errno::ENOENT, Errno::EOPNOTSUPP, Errno::EINVAL])
     }
 
     /// The patches of `scope` that are there; one whose other side is plugged in elsewhere leads there.

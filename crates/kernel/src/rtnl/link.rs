@@ -34,6 +34,8 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IF_OPER_UP: u8 = 6;
 /// The group of every device that is a port of a bridge of ours: "LS". The firewall knows them by it.
 pub(crate) const PORTS: u32 = 0x4c53;
+/// The group of every bridge of ours on which the host has no address.
+pub(crate) const SWITCHES: u32 = 0x4c54;
 /// BR_MIN_FORWARD_DELAY (net/bridge/br_private_stp.h), in hundredths of a second.
 const SHORTEST_DELAY: u32 = 200;
 /// Length of `struct ifinfomsg`.
@@ -92,13 +94,15 @@ pub(crate) fn create_bridge(name: &IfName, mac: Mac, stp: bool) -> Message {
     message
 }
 
-/// Has a device answer no ARP and ask nobody, so that the host takes no part in what passes.
-pub(crate) fn without_arp(index: u32) -> Message {
+/// Has the host take no part in what passes a bridge: it answers no ARP there, and the firewall does not track it.
+pub(crate) fn make_switch(index: u32) -> Message {
     let mut header = ifinfomsg(index, false);
     let flags = IFF_NOARP.cast_unsigned().to_ne_bytes();
     header[8..12].copy_from_slice(&flags);
     header[12..16].copy_from_slice(&flags);
-    Message::new(RTM_SETLINK, 0, &header)
+    let mut message = Message::new(RTM_SETLINK, 0, &header);
+    message.attr_u32(IFLA_GROUP, SWITCHES);
+    message
 }
 
 /// Has a bridge answer ARP for its own addresses only: where two bridges of the host are joined, both hear every
@@ -191,10 +195,11 @@ pub(crate) fn create_patch(up: &IfName, master: u32, down: &IfName, mtu: u32) ->
     message
 }
 
-/// Makes a device a port of a bridge.
-pub(crate) fn enslave(name: &IfName, master: u32) -> Message {
+/// Makes a device a port of a bridge, with the MAC `mac`.
+pub(crate) fn enslave(name: &IfName, master: u32, mac: Mac) -> Message {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MASTER, master);
+    message.attr(IFLA_ADDRESS, &mac.bytes());
     message
 }
 

@@ -1,7 +1,7 @@
 //! Queues, filters and the devices to queue in (linux/pkt_sched.h, linux/pkt_cls.h).
 
 use libc::{RTM_DELQDISC, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER};
-use linkspan_model::{Limit, Rate, Size};
+use linkspan_model::{Limit, Mac, Rate, Size};
 
 use super::NLM_F_DUMP;
 use crate::netlink::{Attrs, Message};
@@ -29,13 +29,16 @@ const TC_LINKLAYER_ETHERNET: u8 = 1;
 const TC_U32_TERMINAL: u8 = 1;
 const TC_ACT_STOLEN: i32 = 4;
 const TCA_EGRESS_REDIR: i32 = 1;
+const TCA_INGRESS_REDIR: i32 = 3;
+// linux/if_ether.h
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Handle of the token bucket, `1:`.
 const BUCKET: u32 = 1 << 16;
 /// Handle of clsact, `ffff:`.
 const CLSACT: u32 = 0xffff << 16;
-/// Priority 1, and every protocol (ETH_P_ALL in network byte order).
-const FIRST_OF_ALL: u32 = 1 << 16 | 3_u16.to_be() as u32;
+const ETH_P_ALL: u16 = 3;
 /// Length of `struct tcmsg`.
 const TCMSG: usize = 20;
 /// How long a packet may wait in a bucket's queue.
@@ -92,15 +95,37 @@ pub(crate) fn create_clsact(device: u32) -> Message {
 ///
 /// The filter is a u32 without a key, which every kernel with filters has; the action is mirred's.
 pub(crate) fn redirect(device: u32, to: u32) -> Message {
-    let header = tcmsg(device, 0, TC_H_CLSACT_INGRESS, FIRST_OF_ALL);
+    lead_away(device, (1, ETH_P_ALL), &[], TCA_EGRESS_REDIR, to)
+}
+
+/// Takes IP packets that come in at a device with clsact and are for the Ethernet address `mac` as come in at `to`.
+pub(crate) fn divert(device: u32, mac: Mac, to: u32) -> [Message; 2] {
+    let [a, b, c, d, e, f] = mac.bytes();
+    // The packet begins behind its Ethernet header, of which this is the start.
+    let keys = [([0, 0, 0xff, 0xff], [0, 0, a, b], -16), ([0xff; 4], [c, d, e, f], -12)];
+    [(1, ETH_P_IP), (2, ETH_P_IPV6)].map(|order| lead_away(device, order, &keys, TCA_INGRESS_REDIR, to))
+}
+
+/// A filter of a priority and protocol on what comes in, with keys of a mask, a value and a place.
+fn lead_away(
+    device: u32,
+    (priority, protocol): (u32, u16),
+    keys: &[([u8; 4], [u8; 4], i32)],
+    way: i32,
+    to: u32,
+) -> Message {
+    let header = tcmsg(device, 0, TC_H_CLSACT_INGRESS, priority << 16 | u32::from(protocol.to_be()));
     let mut message = Message::new(RTM_NEWTFILTER, NLM_F_CREATE, &header);
-    // `struct tc_u32_sel`
-    let mut select = [0; 16];
-    select[0] = TC_U32_TERMINAL;
+    // `struct tc_u32_sel`, then a `struct tc_u32_key` each.
+    let mut select = vec![0; 16];
+    (select[0], select[2]) = (TC_U32_TERMINAL, keys.len() as u8);
+    for (mask, value, at) in keys {
+        select.extend([mask.as_slice(), value, &at.to_ne_bytes(), &[0; 4]].concat());
+    }
     // `struct tc_mirred`: index, capabilities, action, two counts; what to do, the device.
     let mut mirred = [0; 28];
     mirred[8..12].copy_from_slice(&TC_ACT_STOLEN.to_ne_bytes());
-    mirred[20..24].copy_from_slice(&TCA_EGRESS_REDIR.to_ne_bytes());
+    mirred[20..24].copy_from_slice(&way.to_ne_bytes());
     mirred[24..28].copy_from_slice(&to.to_ne_bytes());
     message.attr_str(TCA_KIND, "u32");
     message.nest(TCA_OPTIONS, |options| {

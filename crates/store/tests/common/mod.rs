@@ -48,6 +48,7 @@ pub fn network(byte: u8, called: &str) -> Network {
         pools: request.pools().unwrap(),
         options: OptionMap::new(),
         bridge: BridgeOptions::default(),
+        core: None,
         labels: [("team".to_owned(), "'quoted' \"so\"".to_owned())].into(),
         card: None,
     }
@@ -82,6 +83,7 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         sandbox: id(1),
         ifname: "eth0".parse().unwrap(),
         mac: Mac::from_bytes([2, 0x42, 0, 0, 0, byte]),
+        addresses_of: None,
         leases: addresses.iter().map(lease).collect(),
         aliases: vec![name("alias")],
         gw_priority: -1,
