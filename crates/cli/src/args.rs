@@ -170,7 +170,8 @@ pub enum NetworkCommand {
   linkspan network create --subnet 10.7.0.0/16 --ip-range 10.7.5.0/24 --gateway 10.7.0.1 lab
   linkspan network create --subnet 192.168.0.0/24 --aux-address DefaultGatewayIPv4=192.168.0.2 flat
   linkspan network create -o com.docker.network.bridge.enable_icc=false --internal vault
-  linkspan network create -o linkspan.uplink=eth0 --ip-range 192.168.0.64/27 lan")]
+  linkspan network create -o linkspan.uplink=eth0 --ip-range 192.168.0.64/27 lan
+  linkspan network create -d macvlan -o parent=eth0.10 --subnet 10.1.0.0/24 --gateway 10.1.0.1 lan")]
     Create(Deferred<NetworkCreate>),
     /// List networks.
     #[command(
@@ -236,7 +237,7 @@ pub enum NetworkCommand {
 
 #[derive(ClapArgs, Debug)]
 pub struct NetworkCreate {
-    /// What moves the packets.
+    /// What moves the packets: bridge, macvlan or ipvlan.
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge", value_parser = parse::<Driver>)]
     pub driver: Driver,
     /// A subnet; several may be given. Without one, a free one is chosen.
@@ -245,7 +246,7 @@ pub struct NetworkCreate {
     /// The part of a subnet that addresses are chosen from.
     #[arg(long, value_name = "CIDR", value_parser = subnet)]
     pub ip_range: Vec<IpNet>,
-    /// The bridge's own address in a subnet; by default the first.
+    /// The bridge's own address in a subnet, by default the first; on macvlan and ipvlan the LAN's router.
     #[arg(long, value_name = "IP", value_parser = address)]
     pub gateway: Vec<IpAddr>,
     /// A reserved address. DefaultGatewayIPv4=IP makes IP the sandboxes' default gateway.
@@ -257,7 +258,7 @@ pub struct NetworkCreate {
     /// An option of the IPAM driver.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub ipam_opt: Vec<(String, String)>,
-    /// An option of the driver, Docker's keys (com.docker.network.bridge.name, ...mtu, ...).
+    /// An option of the driver, Docker's keys (com.docker.network.bridge.name, ...mtu, parent, macvlan_mode, ...).
     #[arg(short = 'o', long = "opt", value_name = "KEY=VALUE", value_parser = key_value)]
     pub opt: Vec<(String, String)>,
     /// Reach nothing outside.

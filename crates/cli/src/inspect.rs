@@ -66,13 +66,14 @@ pub fn network(view: &NetworkView) -> NetworkJson {
     let config = view.network.pools.iter().map(|pool| IpamConfig {
         subnet: pool.subnet.to_string(),
         ip_range: pool.range.map(|range| range.to_string()),
-        gateway: pool.gateway.to_string(),
+        gateway: if pool.gateway.is_unspecified() { String::new() } else { pool.gateway.to_string() },
         auxiliary_addresses: pool
             .aux
             .iter()
             .map(|(name, address)| (name.clone(), address.to_string()))
             .collect(),
     });
+    let own_mac = has_own_mac(&view.network);
     let container = |(endpoint, sandbox): &(Endpoint, linkspan_model::Sandbox)| {
         let address = |family| {
             endpoint.lease(family).map(|lease| lease.interface_address().to_string()).unwrap_or_default()
@@ -80,7 +81,7 @@ pub fn network(view: &NetworkView) -> NetworkJson {
         let container = Container {
             name: sandbox.name.to_string(),
             endpoint_id: endpoint.id.to_string(),
-            mac_address: endpoint.mac.to_string(),
+            mac_address: if own_mac { endpoint.mac.to_string() } else { String::new() },
             ipv4_address: address(Family::V4),
             ipv6_address: address(Family::V6),
         };
@@ -104,6 +105,11 @@ pub fn network(view: &NetworkView) -> NetworkJson {
         options: view.network.options.clone(),
         labels: view.network.labels.clone(),
     }
+}
+
+/// Whether sandboxes have MACs of their own there; if not, they have their parent's.
+fn has_own_mac(network: &Network) -> bool {
+    network.parent.as_ref().is_none_or(|parent| parent.kind.has_own_mac())
 }
 
 /// A sandbox, its networks as in Docker's NetworkSettings.
@@ -159,6 +165,9 @@ struct EndpointJson {
     host_if_index: Option<u32>,
     if_name: String,
     if_index: Option<u32>,
+    /// The device of the host that it sits on, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
 }
 
 /// A sandbox in the shape of Docker's NetworkSettings.
@@ -166,7 +175,7 @@ pub fn sandbox(view: &SandboxView) -> SandboxJson {
     let sandbox = &view.sandbox;
     let networks = view.attached.iter().enumerate().map(|(index, (endpoint, network))| {
         let facts = view.links.get(index).copied().flatten();
-        (network.name.to_string(), endpoint_json(endpoint, facts))
+        (network.name.to_string(), endpoint_json(endpoint, network, facts))
     });
     SandboxJson {
         name: sandbox.name.to_string(),
@@ -179,12 +188,18 @@ pub fn sandbox(view: &SandboxView) -> SandboxJson {
     }
 }
 
-fn endpoint_json(endpoint: &Endpoint, facts: Option<linkspan_plan::LinkFacts>) -> EndpointJson {
+fn endpoint_json(
+    endpoint: &Endpoint,
+    network: &Network,
+    facts: Option<linkspan_plan::LinkFacts>,
+) -> EndpointJson {
     let (v4, v6) = (endpoint.lease(Family::V4), endpoint.lease(Family::V6));
+    let parent = network.parent.as_ref().map(|parent| parent.device.to_string());
     let address = |lease: Option<&Lease>| lease.map(|lease| lease.address.to_string()).unwrap_or_default();
     let prefix = |lease: Option<&Lease>| lease.map(|lease| lease.subnet.prefix_len()).unwrap_or_default();
     let gateway = |lease: Option<&Lease>| {
-        lease.and_then(|lease| lease.gateway).map(|ip| ip.to_string()).unwrap_or_default()
+        let gateway = lease.and_then(|lease| lease.gateway).filter(|gateway| !gateway.is_unspecified());
+        gateway.map(|ip| ip.to_string()).unwrap_or_default()
     };
     EndpointJson {
         network_id: endpoint.network.to_string(),
@@ -195,13 +210,14 @@ fn endpoint_json(endpoint: &Endpoint, facts: Option<linkspan_plan::LinkFacts>) -
         ipv6_gateway: gateway(v6),
         global_ipv6_address: address(v6),
         global_ipv6_prefix_len: prefix(v6),
-        mac_address: endpoint.mac.to_string(),
+        mac_address: if has_own_mac(network) { endpoint.mac.to_string() } else { String::new() },
         aliases: endpoint.aliases.iter().map(ToString::to_string).collect(),
         gw_priority: endpoint.gw_priority,
-        host_if_name: endpoint.host_ifname().to_string(),
+        host_if_name: if parent.is_some() { String::new() } else { endpoint.host_ifname().to_string() },
         host_if_index: facts.map(|facts| facts.host_index),
         if_name: if endpoint.is_tap() { String::new() } else { endpoint.ifname.to_string() },
         if_index: facts.and_then(|facts| facts.sandbox_index),
+        parent,
     }
 }
 

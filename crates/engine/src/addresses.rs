@@ -59,7 +59,9 @@ fn choose(tx: &Tx<'_>, network: &Network, family: Family, wanted: Option<IpAddr>
     if let Some(cursor) = choice.cursor {
         tx.set_fresh_cursor(network.id, &pool.subnet, cursor)?;
     }
-    let gateway = (!network.internal).then(|| pool.default_gateway());
+    let routed = network.parent.as_ref().is_some_and(|parent| parent.kind.is_routed());
+    let leads = |gateway: &IpAddr| !network.internal && (routed || !gateway.is_unspecified());
+    let gateway = Some(pool.default_gateway()).filter(leads);
     let reused = choice.cursor.is_none() && known.was_used(choice.address)?;
     Ok(Lease { subnet: pool.subnet, address: choice.address, gateway, reused })
 }

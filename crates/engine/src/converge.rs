@@ -1,7 +1,7 @@
 //! Bringing the kernel to what is desired, within what a command touches.
 
 use linkspan_model::{Endpoint, Id, IfName, Network, is_patch};
-use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, desired, diff};
+use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, UpperStep, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::{Engine, Error, Event, PATIENCE};
@@ -90,10 +90,10 @@ impl<K: Kernel> Engine<K> {
         let scope = Scope { elements: Elements::All, ..Scope::of([&desired]) };
         let mut observed = self.kernel.observe(&scope)?;
         observed.forgive(&desired, &desired);
-        if networks.is_empty() {
+        if !networks.iter().any(Network::has_bridge) {
             desired.firewall = None;
         }
-        for network in &networks {
+        for network in networks.iter().filter(|network| network.has_bridge()) {
             self.observe_orphans(network, &desired, &mut observed)?;
         }
         observed.ports.retain(|name, _| desired.ports.contains_key(name) || !theirs.ports.contains_key(name));
@@ -135,6 +135,9 @@ impl<K: Kernel> Engine<K> {
                     self.keep_learning()?;
                 }
                 self.remember_sysctl(key, value)?;
+            }
+            if let Step::Upper(UpperStep::SetUp(name)) = step {
+                self.note(format!("device {name} was down; it is set up and stays so"));
             }
             (self.tell)(Event::Step(step));
         }

@@ -14,6 +14,7 @@ mod machines;
 mod names;
 mod networks;
 mod ovs;
+mod parents;
 mod publish;
 mod recover;
 mod revise;

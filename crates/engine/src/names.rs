@@ -307,8 +307,7 @@ fn own_names(sandbox: &Sandbox) -> impl Iterator<Item = &str> {
 
 /// The line for `--add-host`.
 fn added(host: &HostAlias, attached_to: &[(Endpoint, Network)]) -> Result<String, Error> {
-    let gateway =
-        || attached_to.first().and_then(|(_, network)| network.pools.first()).map(|pool| pool.gateway);
+    let gateway = || attached_to.first().and_then(|(_, network)| network.host_address());
     let address = host.address.or_else(gateway).ok_or_else(|| {
         Error::refused(format!("host entry '{}' has no address", host.name))
             .because("host-gateway is the host as a network shows it, and the sandbox is on none")

@@ -7,11 +7,11 @@ use linkspan_model::{
     BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
 };
 use linkspan_plan::{HostPrefix, Kernel, Scope, State, desired, ipam};
-use linkspan_store::{Lock, Mode, Object, Tx};
+use linkspan_store::{JournalEntry, Lock, Mode, Object, Tx};
 
 use crate::error::Kind;
 use crate::flat::{CONFIRM, deadline, is_waiting};
-use crate::{Engine, Error, PATIENCE, cores, now, random_id};
+use crate::{Engine, Error, PATIENCE, cores, now, parents, random_id};
 
 /// The network of sandboxes that ask for none.
 pub const DEFAULT: &str = "bridge";
@@ -68,6 +68,7 @@ pub fn predefined(name: &str) -> Option<Network> {
         pools: Vec::new(),
         options: OptionMap::new(),
         bridge,
+        parent: None,
         labels: BTreeMap::new(),
         card: None,
         core: None,
@@ -75,11 +76,14 @@ pub fn predefined(name: &str) -> Option<Network> {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Makes a network: bridge, addresses, firewall.
+    /// Makes a network: bridge, addresses, firewall; or what sits on its parent.
     ///
     /// # Errors
     /// If the request means nothing, or collides with a network, a device or a subnet that is there.
     pub fn create_network(&mut self, request: NetworkRequest) -> Result<Network, Error> {
+        if matches!(request.driver, Driver::Macvlan | Driver::Ipvlan) {
+            return self.create_on_parent(request);
+        }
         if let Some(Uplink::Device(card)) = BridgeOptions::parse(&request.options)?.uplink {
             let ipv4 = request.ipv4;
             self.settle()?;
@@ -147,11 +151,7 @@ impl<K: Kernel> Engine<K> {
                 "a subnet of network '{name}' overlaps {prefix}, which this host has on {device}"
             ));
         }
-        let made = self.with_cores(&network).and_then(|wanted| self.converge(wanted, &State::default()));
-        if let Err(error) = made {
-            self.undo(|engine| engine.erase_network(&network));
-            return Err(error);
-        }
+        self.establish(&network)?;
         self.store.write(|tx| {
             if let Some(at) = undone_at {
                 tx.begin(&object, CONFIRM, &at.to_string())?;
@@ -159,6 +159,16 @@ impl<K: Kernel> Engine<K> {
             tx.end(journal)
         })?;
         Ok(network)
+    }
+
+    /// Makes a network that was written down.
+    pub(crate) fn establish(&mut self, network: &Network) -> Result<(), Error> {
+        let made = self.with_cores(network).and_then(|wanted| self.converge(wanted, &State::default()));
+        if let Err(error) = made {
+            self.undo(|engine| engine.erase_network(network));
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn refuse_foreign_bridge(&mut self, network: &Network) -> Result<(), Error> {
@@ -290,8 +300,12 @@ impl<K: Kernel> Engine<K> {
     /// Takes a network out of kernel, files and store, with its journal entries. The firewall table goes with the last.
     pub(crate) fn erase_network(&mut self, network: &Network) -> Result<(), Error> {
         self.tell_of_port_left(network);
-        self.converge(State { firewall: Some([].into()), ..State::default() }, &desired::network(network))?;
-        if self.is_last(network)? {
+        let mut former = desired::network(network);
+        // Other networks may need it: that is looked up when nobody else changes the host.
+        former.upper.vlans.clear();
+        self.converge(State { firewall: Some([].into()), ..State::default() }, &former)?;
+        self.drop_vlan(network)?;
+        if network.has_bridge() && self.is_last(network)? {
             self.drop_firewall(network)?;
         }
         self.files.remove_roster(&network.name)?;
@@ -301,15 +315,13 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
-    /// Whether no network will be left without `network`: all others are being removed.
+    /// Whether no network with a bridge will be left without `network`: all others are being removed.
     fn is_last(&mut self, network: &Network) -> Result<bool, Error> {
         self.store.read(|tx| {
             let journal = tx.journal()?;
-            let goes = |other: &Network| {
-                let object = Object::Network(other.name.clone());
-                journal.iter().any(|entry| entry.object == object && entry.verb == "remove")
-            };
-            Ok(tx.networks()?.iter().all(|other| other.id == network.id || goes(other)))
+            let needs =
+                |other: &Network| other.has_bridge() && other.id != network.id && !goes(&journal, other);
+            Ok(!tx.networks()?.iter().any(needs))
         })
     }
 
@@ -321,6 +333,12 @@ impl<K: Kernel> Engine<K> {
         }
         self.apply(&linkspan_plan::diff(&State::default(), &observed))
     }
+}
+
+/// Whether a network is being removed.
+pub(crate) fn goes(journal: &[JournalEntry], network: &Network) -> bool {
+    let object = Object::Network(network.name.clone());
+    journal.iter().any(|entry| entry.object == object && entry.verb == "remove")
 }
 
 pub(crate) fn end_all(tx: &Tx<'_>, object: &Object) -> Result<(), Error> {
@@ -380,19 +398,18 @@ pub(crate) fn draft(request: NetworkRequest) -> Result<Network, Error> {
     let has_v6 = refuse_other_families(&request)?;
     let id = random_id()?;
     let mut ipam = request.ipam;
-    if ipam.subnets.is_empty() && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty())
+    let has_bridge = request.driver == Driver::Bridge;
+    if has_bridge
+        && ipam.subnets.is_empty()
+        && !(ipam.ranges.is_empty() && ipam.gateways.is_empty() && ipam.aux.is_empty())
     {
         return Err(Error::refused(
             "--ip-range, --gateway and --aux-address need a --subnet that contains them",
         ));
     }
-    let bridge = BridgeOptions::parse(&request.options)?;
-    if request.ipv6 && bridge.mtu < IPV6_MINIMUM_MTU {
-        return Err(Error::refused(format!("an MTU of {} is too small for IPv6", bridge.mtu))
-            .because(format!("IPv6 needs at least {IPV6_MINIMUM_MTU} (RFC 8200)"))
-            .hinting("give a larger -o com.docker.network.driver.mtu, or leave out --ipv6"));
-    }
-    if request.ipv6 && !has_v6 {
+    let bridge = if has_bridge { BridgeOptions::parse(&request.options)? } else { BridgeOptions::default() };
+    refuse_small_mtu(bridge.mtu, request.ipv6)?;
+    if has_bridge && request.ipv6 && !has_v6 {
         ipam.subnets.push(local_subnet(id)?);
     }
     Ok(Network {
@@ -404,13 +421,24 @@ pub(crate) fn draft(request: NetworkRequest) -> Result<Network, Error> {
         ipv6: request.ipv6,
         ipam_driver: request.ipam_driver,
         ipam_options: request.ipam_options,
-        pools: ipam.pools()?,
+        pools: if has_bridge { ipam.pools()? } else { Vec::new() },
         bridge,
+        parent: None,
         options: request.options,
         labels: request.labels,
         card: None,
         core: None,
     })
+}
+
+/// That IPv6 fits, if there is to be any.
+pub(crate) fn refuse_small_mtu(mtu: u32, ipv6: bool) -> Result<(), Error> {
+    if ipv6 && mtu < IPV6_MINIMUM_MTU {
+        return Err(Error::refused(format!("an MTU of {mtu} is too small for IPv6"))
+            .because(format!("IPv6 needs at least {IPV6_MINIMUM_MTU} (RFC 8200)"))
+            .hinting("give a larger -o com.docker.network.driver.mtu, or leave out --ipv6"));
+    }
+    Ok(())
 }
 
 /// That a request has a family, and no subnet of one that it has not; whether there is an IPv6 one.
@@ -442,13 +470,16 @@ fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error> {
+pub(crate) fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error> {
     if others.iter().any(|other| other.name == network.name) {
         return Err(Error::refused(format!("network '{}' exists already", network.name))
             .hinting(format!("choose another name, or `linkspan network rm {}`", network.name)));
     }
     for other in others {
-        if other.bridge_name() == network.bridge_name() {
+        if let Some(conflict) = parents::conflict(network, other) {
+            return Err(conflict);
+        }
+        if other.has_bridge() && network.has_bridge() && other.bridge_name() == network.bridge_name() {
             return Err(Error::refused(format!(
                 "bridge {} belongs to network '{}'",
                 network.bridge_name(),

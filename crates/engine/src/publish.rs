@@ -72,6 +72,14 @@ pub fn publish<K: Kernel>(
     let Some((endpoint, network)) = attached.iter_mut().find(|(endpoint, _)| endpoint.id == id) else {
         return Ok(());
     };
+    if let Some(parent) = &network.parent {
+        return Err(Error::refused("no port can be published")
+            .because(format!(
+                "the sandbox answers by network '{}', which is on {} beside the host, not behind it",
+                network.name, parent.device
+            ))
+            .hinting("its ports are reached at its own address; or prefer a bridge network (gw-priority)"));
+    }
     let target = Target {
         default_host: network.bridge.host_binding.into(),
         v4: endpoint.lease(Family::V4).is_some(),

@@ -1,7 +1,10 @@
 //! Endpoints come and go on sandboxes that are there: connect and disconnect.
 
-use linkspan_model::{Endpoint, Family, Id, IfName, Mac, NamespaceSource, NetAttach, Network, Sandbox, Wire};
-use linkspan_plan::{Inside, Kernel, desired};
+use linkspan_model::{
+    ChildKind, Endpoint, Family, Id, IfName, Mac, MacvlanMode, NamespaceSource, NetAttach, Network, Parent,
+    Sandbox, Wire,
+};
+use linkspan_plan::{Inside, Kernel, Upper, desired};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::converge::attached;
@@ -32,6 +35,9 @@ pub fn wire(
         Wire::Veth => inner_name(sandbox, network, attach, others, inside)?,
         Wire::Tap { .. } => tap_name(tx, id, attach)?,
     };
+    if let Some(parent) = &network.parent {
+        refuse_on_parent(tx, network, parent, attach)?;
+    }
     if let Some(mac) = attach.mac {
         refuse_taken(tx, network, mac)?;
     }
@@ -77,16 +83,51 @@ fn inner_name(
         }
         Some(name) => Ok(name.clone()),
         None => (0..)
-            .map(|n| IfName::numbered(&network.bridge.iface_prefix, n))
+            .map(|n| IfName::numbered(network.iface_prefix(), n))
             .find(|n| !taken(n))
             .ok_or(Error::Overtaken),
+    }
+}
+
+/// What devices of some kinds cannot be: given a MAC, or more than one.
+fn refuse_on_parent(
+    tx: &Tx<'_>,
+    network: &Network,
+    parent: &Parent,
+    attach: &NetAttach,
+) -> Result<(), Error> {
+    if let Some(mac) = attach.mac.filter(|_| !parent.kind.has_own_mac()) {
+        return Err(Error::refused(format!("MAC {mac} cannot be given"))
+            .because(format!("with {} every sandbox has the MAC of {}", parent.kind, parent.device))
+            .hinting("leave it out"));
+    }
+    let needs_bridge = |what: &str| {
+        Error::refused(format!("network '{}' has no {what}", network.name))
+            .because(format!("it has no bridge: its sandboxes sit on {}", parent.device))
+            .hinting("use a network of driver bridge")
+    };
+    if matches!(attach.wire, Wire::Tap { .. }) {
+        return Err(needs_bridge("taps"));
+    }
+    if attach.shaping != linkspan_model::ShapingRequest::default() {
+        return Err(needs_bridge("limits"));
+    }
+    let passthru = parent.kind == ChildKind::Macvlan(MacvlanMode::Passthru);
+    match tx.endpoints_of_network(network.id)?.first().filter(|_| passthru) {
+        Some(holder) => Err(Error::refused(format!("network '{}' takes one sandbox", network.name))
+            .because(format!("{} has {} for itself", sandbox_of(tx, holder.id)?, parent.device))
+            .behind(Obstacle::Endpoint(holder.id))),
+        None => Ok(()),
     }
 }
 
 /// A MAC that somebody asks for must be nobody else's on the network.
 fn refuse_taken(tx: &Tx<'_>, network: &Network, mac: Mac) -> Result<(), Error> {
     let taken = |by: String| Error::refused(format!("MAC {mac} is taken")).because(format!("{by} has it"));
-    if network.bridge_mac() == Some(mac) {
+    if network.parent.is_some() && network.shim_mac() == mac {
+        return Err(taken("the host's own device there".to_owned()));
+    }
+    if network.has_bridge() && network.bridge_mac() == Some(mac) {
         return Err(taken(format!("the bridge of network '{}'", network.name)));
     }
     match tx.endpoints_of_network(network.id)?.into_iter().find(|endpoint| endpoint.mac == mac) {
@@ -135,9 +176,11 @@ impl<K: Kernel> Engine<K> {
         let mut wanted = self.with_cores(&network)?;
         let mut whole = desired::sandbox(&sandbox, &after);
         whole.retain_wires(|device| *device == endpoint.host_ifname());
+        whole.upper.retain_child(endpoint.id.mark());
         wanted.merge(whole);
         let mut former = desired::sandbox(&sandbox, &before);
         former.retain_wires(|_| false);
+        former.upper = Upper::default();
         let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(&sandbox, &after));
         if let Err(error) = made {
             self.undo(|engine| engine.erase_endpoint(&sandbox, endpoint.id));
@@ -201,6 +244,8 @@ impl<K: Kernel> Engine<K> {
         let gone = before.iter().find(|(other, _)| other.id == endpoint);
         former.retain_wires(|device| gone.is_some_and(|(gone, _)| gone.host_ifname() == *device));
         wanted.retain_wires(|_| false);
+        former.upper.retain_child(endpoint.mark());
+        wanted.upper = Upper::default();
         self.converge(wanted, &former)?;
         if let Some((gone, network)) = gone {
             self.files.strike_from_roster(network, &sandbox.name, gone)?;

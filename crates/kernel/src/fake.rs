@@ -1,6 +1,7 @@
 //! A host's kernel in memory, for tests of what stands on the real one.
 
 mod uplink;
+mod upper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    CardFacts, Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, Patch,
-    PatchEnd, Port, PortHolder, Route, Scope, Shaper, State, Step,
+    CardFacts, Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace,
+    ParentDevice, Patch, PatchEnd, Port, PortHolder, Route, Scope, Shaper, State, Step,
 };
 
 use crate::error::{Refusal, Result};
@@ -36,6 +37,8 @@ pub struct Fake {
     pub listeners: Vec<Listener>,
     /// The bridges of Open vSwitch; none if it does not run.
     pub ovs: Option<BTreeSet<String>>,
+    /// Devices of the host that others may sit on.
+    pub parents: BTreeMap<IfName, ParentDevice>,
     /// Devices that are not ours, with their kind as `dummy`.
     pub devices: BTreeMap<IfName, String>,
     /// Namespaces of others by the files that stand for them, with what is in them.
@@ -90,6 +93,7 @@ impl Kernel for Fake {
             patches: select(&state.patches, |name| scope.patches.contains_key(name)),
             taps: select(&state.taps, |name| scope.taps.contains(name)),
             shapers: select(&state.shapers, |name| scope.shapers.contains_key(name)),
+            upper: self.seen_upper(scope),
             routes: state
                 .routes
                 .iter()
@@ -205,6 +209,15 @@ impl Kernel for Fake {
         self.ovs_bridge(bridge).map_err(|refusal| refusal.of(format!("look for the bridge {bridge}")))
     }
 
+    fn parent(&mut self, name: Option<&IfName>) -> std::result::Result<Option<ParentDevice>, KernelError> {
+        self.alive()?;
+        Ok(match name {
+            Some(name) => self.parents.get(name),
+            None => self.parents.values().find(|parent| !parent.gateways.is_empty()),
+        }
+        .cloned())
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
         self.alive()?;
         let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
@@ -298,6 +311,7 @@ impl Fake {
             Step::CreatePatch(name, patch) => self.allow_patch(name, patch),
             Step::CreateTap(name, tap) => self.allow_device(name, &tap.bridge),
             Step::Shape(device, shaper) => self.allow_shaper(device, shaper),
+            Step::Upper(step) => self.allow_upper(step),
             Step::AddRoute(route) => self.allow_route(route),
             _ => Ok(()),
         }
@@ -373,6 +387,7 @@ impl Fake {
         let peers = self.state.ports.values().filter_map(|port| port.peer.as_ref());
         let peers = peers.filter(|peer| peer.namespace == *namespace);
         inside.devices.extend(peers.map(|peer| peer.ifname.clone()));
+        inside.devices.extend(self.children_in(namespace).cloned());
         let routes = self.state.routes.iter().filter(|route| route.namespace == *namespace);
         inside.default_routes.extend(routes.map(|route| (Family::of(route.via), route.ifname.clone())));
         inside

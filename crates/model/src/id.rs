@@ -43,6 +43,17 @@ impl Id {
         IfName::truncated(&format!("ifb{}", &self.to_string()[..11]))
     }
 
+    /// The host's own device among this network's sandboxes: `shim-` and 10 digits.
+    pub fn shim_ifname(&self) -> IfName {
+        IfName::truncated(&format!("shim-{}", &self.to_string()[..10]))
+    }
+
+    /// A number that is this endpoint's, above zero and of 31 bits: the kernel's group of a device made for it.
+    pub const fn mark(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a & 0x7f, b, c, d]) | 1
+    }
+
     /// The default name of this network's bridge: `br-` and 12 digits.
     pub fn bridge_ifname(&self) -> IfName {
         IfName::truncated(&format!("br-{}", self.short()))

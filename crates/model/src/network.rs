@@ -8,7 +8,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{BridgeOptions, Card, Family, Id, IfName, Invalid, Mac, Name, OptionMap, Uplink, nearest};
+use crate::{
+    BridgeOptions, Card, Family, Id, IfName, Invalid, Mac, Name, OptionMap, Parent, Uplink, nearest,
+};
 
 /// What makes a network's packets move.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -16,16 +18,24 @@ use crate::{BridgeOptions, Card, Family, Id, IfName, Invalid, Mac, Name, OptionM
 pub enum Driver {
     /// A Linux bridge on one host.
     Bridge,
+    /// Devices with MACs of their own on a device of the host.
+    Macvlan,
+    /// Devices with addresses of their own on a device of the host.
+    Ipvlan,
     /// The host's own network.
     Host,
     /// Loopback only.
     None,
 }
 
+const KNOWN_DRIVERS: [&str; 3] = ["bridge", "macvlan", "ipvlan"];
+
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
             Self::Host => "host",
             Self::None => "null",
         })
@@ -38,13 +48,15 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match text {
             "bridge" => Ok(Self::Bridge),
+            "macvlan" => Ok(Self::Macvlan),
+            "ipvlan" => Ok(Self::Ipvlan),
             "host" | "null" | "none" => Err(Invalid::new(format!("driver '{text}' has one network only"))
                 .hint("use the network of that name")),
             _ => {
                 let error = Invalid::new(format!("unknown driver '{text}'"));
-                Err(match nearest(text, ["bridge"]) {
+                Err(match nearest(text, KNOWN_DRIVERS) {
                     Some(known) => error.hint(format!("did you mean {known}?")),
-                    None => error.hint("known drivers: bridge"),
+                    None => error.hint(format!("known drivers: {}", KNOWN_DRIVERS.join(", "))),
                 })
             }
         }
@@ -58,7 +70,7 @@ pub struct Pool {
     pub subnet: IpNet,
     /// The part of it that addresses are chosen from, if not all.
     pub range: Option<IpNet>,
-    /// The bridge's own address in it.
+    /// The bridge's own address in it; with a parent, the router on the LAN, unspecified if none is known.
     pub gateway: IpAddr,
     /// Addresses reserved under a name.
     pub aux: BTreeMap<String, IpAddr>,
@@ -271,6 +283,9 @@ pub struct Network {
     pub options: OptionMap,
     /// The same, read.
     pub bridge: BridgeOptions,
+    /// What its sandboxes sit on, if that is no bridge.
+    #[serde(default)]
+    pub parent: Option<Parent>,
     /// Labels, for people and their tools.
     pub labels: BTreeMap<String, String>,
     /// The network card that is its uplink, as it was before; none before the network is made in the kernel.
@@ -306,6 +321,30 @@ impl Network {
     /// Whether it has IPv4. One without pools has none yet.
     pub fn has_ipv4(&self) -> bool {
         self.pools.is_empty() || self.pools.iter().any(|pool| pool.family() == Family::V4)
+    }
+
+    /// Whether a bridge of its own connects its sandboxes.
+    pub fn has_bridge(&self) -> bool {
+        self.driver == Driver::Bridge
+    }
+
+    /// Where its sandboxes find the host, if they do.
+    pub fn host_address(&self) -> Option<IpAddr> {
+        match &self.parent {
+            Some(parent) => parent.host_access.as_ref()?.addresses.first().copied(),
+            None => self.pools.first().map(|pool| pool.gateway),
+        }
+    }
+
+    /// What the interface inside a sandbox is called, before its number.
+    pub fn iface_prefix(&self) -> &str {
+        self.parent.as_ref().map_or(&self.bridge.iface_prefix, |parent| &parent.iface_prefix)
+    }
+
+    /// The MAC of the host's own device among its sandboxes: it follows the network's identity.
+    pub fn shim_mac(&self) -> Mac {
+        let [a, b, c, d, ..] = self.id.bytes();
+        Mac::from_bytes([0x02, 0x4c, a, b, c, d])
     }
 
     /// The bridge device.

@@ -16,8 +16,8 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
-const MTU: &str = "com.docker.network.driver.mtu";
-const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
+pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
+pub(crate) const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const UPLINK: &str = "linkspan.uplink";
 const CONFIRM: &str = "linkspan.uplink.confirm";
 const STP: &str = "linkspan.stp";
@@ -146,7 +146,7 @@ impl BridgeOptions {
     }
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool, Invalid> {
+pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Invalid> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "t" => Ok(true),
         "false" | "0" | "f" => Ok(false),
@@ -154,7 +154,7 @@ fn boolean(key: &str, value: &str) -> Result<bool, Invalid> {
     }
 }
 
-fn mtu(key: &str, value: &str) -> Result<u32, Invalid> {
+pub(crate) fn mtu(key: &str, value: &str) -> Result<u32, Invalid> {
     let wanted = format!("a number from {} to {}", MTU_LIMITS.start(), MTU_LIMITS.end());
     value.parse().ok().filter(|mtu| MTU_LIMITS.contains(mtu)).ok_or_else(|| refused(key, value, &wanted))
 }
@@ -170,7 +170,7 @@ fn seconds(key: &str, value: &str) -> Result<u32, Invalid> {
     allowed.ok_or_else(|| refused(key, value, "a time from 1s to 60m"))
 }
 
-fn iface_prefix(key: &str, value: &str) -> Result<String, Invalid> {
+pub(crate) fn iface_prefix(key: &str, value: &str) -> Result<String, Invalid> {
     let name: IfName = value.parse().map_err(|e| in_option(key, &e))?;
     if value.len() > 11 || value.ends_with(|c: char| c.is_ascii_digit()) {
         return Err(refused(key, value, "at most 11 characters, the last no digit"));
@@ -178,11 +178,11 @@ fn iface_prefix(key: &str, value: &str) -> Result<String, Invalid> {
     Ok(name.to_string())
 }
 
-fn refused(key: &str, value: &str, wanted: &str) -> Invalid {
+pub(crate) fn refused(key: &str, value: &str, wanted: &str) -> Invalid {
     Invalid::new(format!("option {key} does not take '{value}'")).because(format!("it takes {wanted}"))
 }
 
-fn in_option(key: &str, inner: &Invalid) -> Invalid {
+pub(crate) fn in_option(key: &str, inner: &Invalid) -> Invalid {
     let mut error = Invalid::new(format!("option {key}: {inner}"));
     error.cause.clone_from(&inner.cause);
     error

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
 
+use crate::upper::desired as upper;
 use crate::{
     Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap, segment,
     uplink,
@@ -18,11 +19,16 @@ pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 
 /// What a network needs before anything is plugged into it: its bridge, forwarding, its place in the firewall, and what
 /// plugs it into the network above; that one itself is to be there.
+/// Or what its sandboxes sit on.
 pub fn network(network: &Network) -> State {
     if let Some(card) = network.uplink_card() {
         return uplink::network(network, card);
     }
     let mut state = State::default();
+    if let Some(parent) = &network.parent {
+        // Nothing of its own in the firewall, which stays for others.
+        return State { upper: upper::network(network, parent), firewall: Some([].into()), ..state };
+    }
     let Some(mac) = network.bridge_mac() else { return state };
     let name = network.bridge_name();
     segment::plug(network, &mut state);
@@ -96,8 +102,12 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
     state
 }
 
-/// Adds the port or tap of an endpoint, and its limits.
+/// Adds the port or tap of an endpoint, and its limits; or its device on the parent.
 fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) {
+    if let Some(parent) = &network.parent {
+        state.upper.merge(upper::endpoint(&sandbox.name, endpoint, network, parent));
+        return;
+    }
     let device = endpoint.host_ifname();
     state.sysctls.extend(uplink::sysctls(network, endpoint));
     let (bridge, mtu, isolated) = (network.bridge_name(), network.bridge.mtu, !network.bridge.icc);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use linkspan_model::{Family, IfName, PortRange, Protocol};
 
-use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap, uplink};
+use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap, uplink, upper};
 
 /// The steps that turn `observed` into `desired`, in an order that never shows more than is meant: what goes,
 /// goes from the outside in (published ports before the sandbox behind them), what comes, comes from the inside
@@ -62,7 +62,7 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
         let inside = |port: &Port| {
             port.peer.as_ref().is_some_and(|p| (&p.namespace, &p.ifname) == (namespace, ifname))
         };
-        gone_ports().any(|(_, port)| inside(port))
+        gone_ports().any(|(_, port)| inside(port)) || upper::dies(desired, observed, namespace, ifname)
     };
     let namespace_goes = |name| desired.namespaces.get(name) != observed.namespaces.get(name);
     for route in observed.routes.difference(&desired.routes) {
@@ -72,6 +72,7 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
     }
     steps.extend(shaper::removals(desired, observed));
     steps.extend(gone_ports().map(|(host, _)| Step::DeletePort(host.clone())));
+    steps.extend(upper::withdrawals(desired, observed));
     steps.extend(patch::removals(desired, observed));
     steps.extend(tap::removals(desired, observed));
     let gone_namespaces = observed.namespaces.keys().filter(|name| namespace_goes(name));
@@ -85,6 +86,7 @@ fn removals(desired: &State, observed: &State) -> Vec<Step> {
             _ => steps.push(Step::DeleteBridge(name.clone())),
         }
     }
+    steps.extend(upper::removals(desired, observed));
     steps
 }
 
@@ -132,19 +134,21 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
     steps.extend(patch::additions(desired, observed));
     steps.extend(uplink::plugs(desired, observed, |bridge| bridge_moves(desired, observed, bridge)));
     steps.extend(later);
+    steps.extend(upper::preparations(desired, observed));
     for (name, namespace) in &desired.namespaces {
         if observed.namespaces.get(name) != Some(namespace) {
             steps.push(Step::CreateNamespace(name.clone(), namespace.clone()));
         }
     }
     steps.extend(tap::additions(desired, observed));
-    let mut made = BTreeSet::new();
+    let mut made = upper::created(desired, observed);
     for (host, port) in &desired.ports {
         if observed.ports.get(host) != Some(port) || ends_move(desired, observed, port) {
             made.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
             steps.push(Step::CreatePort(host.clone(), port.clone()));
         }
     }
+    steps.extend(upper::additions(desired, observed));
     for route in &desired.routes {
         let stays = desired.namespaces.get(&route.namespace) == observed.namespaces.get(&route.namespace);
         let alive = stays && !made.contains(&(&route.namespace, &route.ifname));
@@ -153,6 +157,7 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
         }
     }
     steps.extend(shaper::additions(desired, observed));
+    steps.extend(upper::finish(desired, observed));
     steps
 }
 

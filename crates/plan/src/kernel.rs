@@ -98,6 +98,13 @@ pub trait Kernel {
     /// be asked.
     fn find_ovs_bridge(&mut self, bridge: &str) -> Result<(), KernelError>;
 
+    /// A device of the host that others may sit on; without a name, that of the host's default route, of IPv4 if there
+    /// is one. None if there is none such.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn parent(&mut self, name: Option<&IfName>) -> Result<Option<ParentDevice>, KernelError>;
+
     /// The ports of a bridge by name, as far as they are of Linkspan's make: a device carries a mark of it.
     ///
     /// # Errors
@@ -112,6 +119,25 @@ pub struct Inside {
     pub devices: BTreeSet<IfName>,
     /// Its default routes: the family, and the device that each leaves by.
     pub default_routes: BTreeSet<(Family, IfName)>,
+}
+
+/// A device of the host that others may sit on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParentDevice {
+    /// Its name.
+    pub name: IfName,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is a port of a bridge or a bond, so that nothing else can sit on it.
+    pub enslaved: bool,
+    /// Whether packets are refused that come in by it from an address to which the host has another way (rp_filter 1).
+    pub strict: bool,
+    /// The host's addresses on it, link-local ones left out.
+    pub addresses: Vec<IpNet>,
+    /// Where the host's default routes by it lead.
+    pub gateways: Vec<IpAddr>,
 }
 
 /// A prefix that the host uses, and for what.

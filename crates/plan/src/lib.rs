@@ -12,16 +12,20 @@ mod state;
 mod step;
 mod tap;
 mod uplink;
+mod upper;
 
 pub mod desired;
 pub mod ipam;
 pub mod ports;
 
 pub use diff::diff;
-pub use kernel::{CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder};
+pub use kernel::{
+    CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, ParentDevice, PortHolder,
+};
 pub use patch::{Patch, PatchEnd};
 pub use shaper::{Detour, Shaper};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};
 pub use step::Step;
 pub use tap::Tap;
 pub use uplink::Uplink;
+pub use upper::{Child, Path, Shim, Upper, UpperStep};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
 
-use crate::{Patch, Shaper, Tap, Uplink};
+use crate::{Patch, Shaper, Tap, Uplink, Upper};
 
 /// What is, or should be, in the kernel of one host.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -29,6 +29,8 @@ pub struct State {
     pub taps: BTreeMap<IfName, Tap>,
     /// Shapers by the port or tap that they are at.
     pub shapers: BTreeMap<IfName, Shaper>,
+    /// Devices on devices of the host.
+    pub upper: Upper,
     /// Default routes inside the namespaces.
     pub routes: BTreeSet<Route>,
     /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
@@ -106,7 +108,7 @@ pub struct Peer {
 pub struct Route {
     /// The namespace.
     pub namespace: Name,
-    /// The gateway; its family is the route's.
+    /// The gateway; its family is the route's. Unspecified if the route leads onto the link.
     pub via: IpAddr,
     /// The interface it leaves by.
     pub ifname: IfName,
@@ -222,6 +224,8 @@ pub struct Scope {
     pub taps: BTreeSet<IfName>,
     /// Devices with shapers, and the ifb of each that has one.
     pub shapers: BTreeMap<IfName, Option<IfName>>,
+    /// Devices on devices of the host, as they should be.
+    pub upper: Upper,
     /// Elements of the firewall.
     pub elements: Elements,
 }
@@ -253,6 +257,7 @@ impl Scope {
             scope.uplinks.extend(uplinks.map(|(card, uplink)| (card.clone(), uplink.bridge.clone())));
             scope.namespaces.extend(state.namespaces.keys().cloned());
             scope.patches.extend(state.patches.clone());
+            scope.upper.merge(state.upper.clone());
             for (host, port) in &state.ports {
                 if let Some(peer) = &port.peer {
                     scope.ports.insert(host.clone(), (peer.namespace.clone(), peer.ifname.clone()));
@@ -286,6 +291,7 @@ impl State {
         self.patches.extend(other.patches);
         self.taps.extend(other.taps);
         self.shapers.extend(other.shapers);
+        self.upper.merge(other.upper);
         self.routes.extend(other.routes);
         if let Some(elements) = other.firewall {
             self.firewall.get_or_insert_default().extend(elements);
@@ -342,6 +348,7 @@ impl State {
                 shaper.clone_from(wanted);
             }
         }
+        self.upper.forgive(&desired.upper);
         self.routes.retain(|route| desired.routes.contains(route) || former.routes.contains(route));
     }
 }

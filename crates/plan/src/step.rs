@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, PortRange, Protocol};
 
-use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap, Uplink};
+use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap, Uplink, UpperStep};
 
 /// One change. It prints as one line, the same in dry runs, logs and golden files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +58,8 @@ pub enum Step {
     Shape(IfName, Shaper),
     /// Lifts the limits of a port or tap, and removes the ifb that it had for them.
     Unshape(IfName, Option<IfName>),
+    /// Changes a device on a device of the host.
+    Upper(UpperStep),
     /// Adds a default route inside.
     AddRoute(Route),
     /// Removes a default route inside.
@@ -120,21 +122,22 @@ impl fmt::Display for Step {
             Self::Shape(device, shaper) => write!(f, "shape {device}{shaper}"),
             Self::Unshape(device, None) => write!(f, "unshape {device}"),
             Self::Unshape(device, Some(ifb)) => write!(f, "unshape {device}, delete {ifb}"),
-            Self::AddRoute(route) => {
-                write!(f, "add route in {} default via {} dev {}", route.namespace, route.via, route.ifname)
-            }
-            Self::DeleteRoute(route) => {
-                write!(
-                    f,
-                    "delete route in {} default via {} dev {}",
-                    route.namespace, route.via, route.ifname
-                )
-            }
+            Self::Upper(step) => write!(f, "{step}"),
+            Self::AddRoute(route) => fmt_route(f, "add", route),
+            Self::DeleteRoute(route) => fmt_route(f, "delete", route),
             Self::FlushFlows { protocol, host, ports } => {
                 write!(f, "flush flows to {host} {protocol} {ports}")
             }
         }
     }
+}
+
+fn fmt_route(f: &mut fmt::Formatter<'_>, verb: &str, route: &Route) -> fmt::Result {
+    write!(f, "{verb} route in {} default", route.namespace)?;
+    if !route.via.is_unspecified() {
+        write!(f, " via {}", route.via)?;
+    }
+    write!(f, " dev {}", route.ifname)
 }
 
 fn fmt_port(f: &mut fmt::Formatter<'_>, name: &IfName, port: &Port) -> fmt::Result {
@@ -207,6 +210,7 @@ impl State {
             }
             Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
             Step::DeletePatch(name, _) => self.patches.retain(|up, patch| *up != name && patch.peer != name),
+            Step::Upper(step) => step.apply(self),
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::slice::from_ref;
 
 use linkspan_model::{
-    BridgeOptions, Core, Driver, Endpoint, Family, Id, IfName, IpamRequest, Lease, Limit, Mac, Name,
-    NamespaceSource, Network, OptionMap, PortRange, Protocol, Published, Sandbox, Shaping, Wire,
+    BridgeOptions, ChildKind, Core, Driver, Endpoint, Family, HostAccess, Id, IfName, IpamRequest,
+    IpvlanFlag, IpvlanMode, Lease, Limit, Mac, MacvlanMode, Name, NamespaceSource, Network, OptionMap,
+    Parent, PortRange, Protocol, Published, Sandbox, Shaping, Vlan, Wire,
 };
 use linkspan_plan::{PatchEnd, State, Step, desired, diff};
 
@@ -34,6 +35,7 @@ fn network(title: &str, subnet: &str, change: impl FnOnce(&mut Network)) -> Netw
             bridge: Some(format!("br-{title}").parse().unwrap()),
             ..BridgeOptions::default()
         },
+        parent: None,
         labels: BTreeMap::new(),
         card: None,
         core: None,
@@ -126,6 +128,11 @@ impl Story {
         seen.patches.retain(|key, _| both.iter().any(|state| state.patches.contains_key(key)));
         seen.taps.retain(|key, _| both.iter().any(|state| state.taps.contains_key(key)));
         seen.shapers.retain(|key, _| both.iter().any(|state| state.shapers.contains_key(key)));
+        let upper = &mut seen.upper;
+        upper.vlans.retain(|key, _| both.iter().any(|state| state.upper.vlans.contains_key(key)));
+        upper.shims.retain(|key, _| both.iter().any(|state| state.upper.shims.contains_key(key)));
+        upper.children.retain(|key, _| both.iter().any(|state| state.upper.children.contains_key(key)));
+        upper.paths.retain(|key, _| both.iter().any(|state| state.upper.paths.contains_key(key)));
         seen.routes.retain(|route| both.iter().any(|state| state.namespaces.contains_key(&route.namespace)));
         if let Some(elements) = &mut seen.firewall {
             elements.retain(|element| {
@@ -260,6 +267,61 @@ fn a_network_is_patched_into_another() {
     story.turn("create network other with a subnet of its own, patched into shut, without icc", &apart, &[]);
     story.turn("remove sandbox web and network access", &[], &[wired, both[1].clone()]);
     story.check("patch.steps");
+}
+
+#[test]
+fn a_network_on_a_sub_interface() {
+    let lan = network("lan", "10.1.0.0/24", |network| {
+        network.driver = Driver::Macvlan;
+        network.parent = Some(Parent {
+            device: "eth0.10".parse().unwrap(),
+            vlan: Some(Vlan { link: "eth0".parse().unwrap(), id: 10 }),
+            kind: ChildKind::Macvlan(MacvlanMode::Bridge),
+            mtu: Some(1400),
+            iface_prefix: "eth".to_owned(),
+            host_access: Some(HostAccess {
+                addresses: ["10.1.0.9".parse().unwrap()].into(),
+                own: ["10.1.0.9".parse().unwrap()].into(),
+            }),
+        });
+    });
+    let web = sandbox("web", NamespaceSource::New);
+    let wire = endpoint(0x10, &web, &lan, "10.1.0.2");
+    let (net, wired) = (desired::network(&lan), desired::sandbox(&web, &[(wire, lan)]));
+    let mut story = Story::default();
+    story.turn("create network lan on VLAN 10 with host access", from_ref(&net), &[]);
+    story.turn("create sandbox web on lan", &[net.clone(), wired.clone()], &[]);
+    story.kernel.upper.shims.clear();
+    story.kernel.upper.paths.clear();
+    story.turn("repair after `ip link del` of the shim", &[net.clone(), wired.clone()], &[]);
+    story.turn("remove sandbox web", &[], &[wired]);
+    story.turn("remove network lan", &[], &[net]);
+    story.check("sub-interface.steps");
+    assert!(story.kernel.namespaces.is_empty() && story.kernel.firewall.is_none());
+}
+
+#[test]
+fn ipvlan_without_a_gateway() {
+    let lan = network("lan", "10.1.0.0/24", |network| {
+        network.driver = Driver::Ipvlan;
+        network.parent = Some(Parent {
+            device: "eth0".parse().unwrap(),
+            vlan: None,
+            kind: ChildKind::Ipvlan(IpvlanMode::L3, IpvlanFlag::Private),
+            mtu: None,
+            iface_prefix: "eth".to_owned(),
+            host_access: None,
+        });
+        network.pools[0].gateway = "0.0.0.0".parse().unwrap();
+    });
+    let web = sandbox("web", NamespaceSource::New);
+    let wire = endpoint(0x10, &web, &lan, "10.1.0.2");
+    let wired = desired::sandbox(&web, &[(wire, lan.clone())]);
+    let mut story = Story::default();
+    story.turn("create network lan on a card that is down", &[desired::network(&lan)], &[]);
+    story.turn("create sandbox web on lan", from_ref(&wired), &[]);
+    story.turn("remove sandbox web", &[], &[wired]);
+    story.check("ipvlan.steps");
 }
 
 #[test]

@@ -50,13 +50,17 @@ pub fn list(mut engine: Engine<Host>, format: Format) -> Outcome {
     }
     let row = |network: &Network| {
         let subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
-        let bridge = if network.pools.is_empty() { String::new() } else { network.bridge_name().to_string() };
+        let device = match &network.parent {
+            Some(parent) => parent.device.to_string(),
+            None if network.pools.is_empty() => String::new(),
+            None => network.bridge_name().to_string(),
+        };
         let cells =
             [network.id.short(), network.name.to_string(), network.driver.to_string(), "local".to_owned()];
-        cells.into_iter().chain([subnets.join(","), bridge]).collect()
+        cells.into_iter().chain([subnets.join(","), device]).collect()
     };
     output::table(
-        &["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "BRIDGE"],
+        &["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "DEVICE"],
         networks.iter().map(row).collect(),
     );
     Ok(ExitCode::SUCCESS)

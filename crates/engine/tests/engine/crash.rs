@@ -6,7 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::machine::{Death, Machine};
-use crate::site::{Picture, Site, in_ovs, limited, network, publishing, sandbox, tap, to};
+use crate::site::{Picture, Site, in_ovs, limited, network, on_parent, publishing, sandbox, tap, to};
 
 type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
 
@@ -18,7 +18,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 11] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -67,6 +67,24 @@ const STORIES: [Story; 8] = [
         make: |engine| engine.connect(&limited(tap("wide")), "vm").map(drop),
         unmake: |engine| engine.disconnect("wide", "vm", false),
     },
+    Story {
+        what: "a network on a new sub-interface",
+        site: || with_neighbour().with_card(),
+        make: |engine| engine.create_network(on_parent("lan", "eth1.10", "192.0.2.0/24")).map(drop),
+        unmake: |engine| engine.remove_network("lan").map(drop),
+    },
+    Story {
+        what: "a sandbox on a card",
+        site: with_lan,
+        make: |engine| engine.create_sandbox(&sandbox("x", &["lan", "lab"])).map(drop),
+        unmake: |engine| engine.remove_sandbox("x", false),
+    },
+    Story {
+        what: "an attachment to a card",
+        site: with_lan,
+        make: |engine| engine.connect(&to("lan"), "keep").map(drop),
+        unmake: |engine| engine.disconnect("lan", "keep", false),
+    },
 ];
 
 const PORTS: &[&str] = &["8080:80", "127.0.0.1:5353:53/udp", "9000-9099:9000-9099", "7000-7002:8000-8002"];
@@ -74,6 +92,13 @@ const PORTS: &[&str] = &["8080:80", "127.0.0.1:5353:53/udp", "9000-9099:9000-909
 fn with_neighbour() -> Site {
     let site = Site::with_networks();
     site.engine().create_sandbox(&publishing("keep", &["lab", "wide"], &["80:80"])).unwrap();
+    site
+}
+
+fn with_lan() -> Site {
+    let site = with_neighbour().with_card();
+    site.engine().create_network(on_parent("lan", "eth1.10", "192.0.2.0/24")).unwrap();
+    site.engine().create_sandbox(&sandbox("there", &["lan"])).unwrap();
     site
 }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use linkspan_kernel::Fake;
 use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    CardFacts, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, PortHolder, Scope, State, Step,
+    CardFacts, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace, ParentDevice, PortHolder,
+    Scope, State, Step,
 };
 
 /// When the process that calls the kernel dies, counted in calls from now on.
@@ -124,6 +125,10 @@ impl Kernel for Machine {
         pairs: &[(IfName, Name, IfName)],
     ) -> Result<Vec<Option<LinkFacts>>, KernelError> {
         self.call(|fake| fake.link_facts(pairs))
+    }
+
+    fn parent(&mut self, name: Option<&IfName>) -> Result<Option<ParentDevice>, KernelError> {
+        self.call(|fake| fake.parent(name))
     }
 
     fn look_into(&mut self, path: &Path) -> Result<Inside, KernelError> {

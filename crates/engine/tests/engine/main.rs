@@ -7,6 +7,7 @@ mod foreign;
 mod machine;
 mod names;
 mod ovs;
+mod parents;
 mod patched;
 mod ports;
 mod races;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linkspan_engine::{Engine, Error, Event, NetworkRequest, Paths, SandboxRequest};
-use linkspan_model::{Driver, IpamRequest, NetAttach, NetSpec, OptionMap, ShapingRequest, Wire};
-use linkspan_plan::State;
+use linkspan_model::{Driver, IfName, IpamRequest, NetAttach, NetSpec, OptionMap, ShapingRequest, Wire};
+use linkspan_plan::{ParentDevice, State};
 use linkspan_store::{JournalEntry, Store};
 
 use crate::machine::Machine;
@@ -61,6 +61,22 @@ impl Site {
             boot: self.boot.clone(),
             notes: Arc::default(),
         }
+    }
+
+    /// With a network card eth1, which has no address.
+    pub fn with_card(self) -> Self {
+        let name: IfName = "eth1".parse().unwrap();
+        let card = ParentDevice {
+            name: name.clone(),
+            up: true,
+            mtu: 1500,
+            enslaved: false,
+            strict: false,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+        };
+        self.machine.with(|fake| fake.parents.insert(name, card));
+        self
     }
 
     pub fn write_resolv_conf(&self, text: &str) {
@@ -181,6 +197,20 @@ pub fn network(name: &str, subnet: &str) -> NetworkRequest {
 pub fn in_ovs(name: &str, subnet: &str) -> NetworkRequest {
     let options = [("linkspan.uplink".to_owned(), "ovs:br-int".to_owned())].into();
     NetworkRequest { options, ..network(name, subnet) }
+}
+
+/// A macvlan network on `parent` that the host has access to.
+pub fn on_parent(name: &str, parent: &str, subnet: &str) -> NetworkRequest {
+    let options = [("parent", parent), ("linkspan.host-access", "true")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut request = NetworkRequest { driver: Driver::Macvlan, options, ..network(name, subnet) };
+    request.ipam.aux.insert("host".to_owned(), request.ipam.subnets[0].broadcast());
+    request.ipam.aux.values_mut().for_each(|address| {
+        if let std::net::IpAddr::V4(v4) = address {
+            *v4 = (u32::from(*v4) - 1).into();
+        }
+    });
+    request
 }
 
 /// A sandbox on networks that are given as for `--net`.

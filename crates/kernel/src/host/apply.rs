@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name};
-use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step};
+use linkspan_plan::{Bridge, Failure, KernelError, Namespace as Origin, Route, Step, UpperStep};
 use nix::errno::Errno;
 
 use super::{Host, Sandbox, find_link, has_ipv6, live_link, no_ipv6, ovs, send_tolerant, settle};
@@ -39,6 +39,7 @@ impl Host {
                 self.firewall()?.apply(group)
             }
             Step::CreatePort(..) => self.create_ports(group),
+            Step::Upper(UpperStep::CreateChild(..)) => self.create_children(group),
             step if removes_device(step) => self.delete_links(group),
             step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
         }
@@ -61,6 +62,7 @@ impl Host {
             Step::CreatePatch(name, patch) => self.create_patch(name, patch),
             Step::CreateTap(name, tap) => self.create_tap(name, tap),
             Step::Shape(device, shaper) => self.shape(device, shaper),
+            Step::Upper(step) => self.apply_upper(step),
             Step::AddRoute(route) => self.add_route(route),
             Step::DeleteRoute(route) => self.delete_route(route),
             // Handled in groups.
@@ -186,6 +188,11 @@ fn group_length(first: &Step, steps: &[Step]) -> usize {
     match first {
         step if is_firewall(step) => steps.iter().take_while(|step| is_firewall(step)).count(),
         step if removes_device(step) => steps.iter().take_while(|step| removes_device(step)).count(),
+        Step::Upper(UpperStep::CreateChild(..)) => {
+            let together =
+                |step: &&Step| matches!(step, Step::Upper(UpperStep::CreateChild(..)) | Step::AddRoute(_));
+            steps.iter().take_while(together).count()
+        }
         Step::CreatePort(..) => {
             steps.iter().take_while(|step| matches!(step, Step::CreatePort(..) | Step::AddRoute(_))).count()
         }
@@ -216,7 +223,8 @@ const fn doomed(step: &Step) -> Option<&IfName> {
         Step::DeletePort(name)
         | Step::DeletePatch(name, _)
         | Step::DeleteTap(name)
-        | Step::DeleteBridge(name) => Some(name),
+        | Step::DeleteBridge(name)
+        | Step::Upper(UpperStep::DeleteVlan(name) | UpperStep::DeleteShim(name)) => Some(name),
         Step::Unshape(_, ifb) => ifb.as_ref(),
         _ => None,
     }

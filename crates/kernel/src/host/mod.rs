@@ -1,6 +1,7 @@
 //! One host's kernel: the door that the engine goes through.
 
 mod apply;
+mod beneath;
 mod facts;
 mod observe;
 mod ovs;
@@ -10,6 +11,7 @@ mod probe;
 mod settle;
 mod shape;
 mod uplink;
+mod upper;
 
 pub(crate) use apply::is_firewall;
 
@@ -21,7 +23,8 @@ use std::thread::JoinHandle;
 use ipnet::IpNet;
 use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
-    CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, PortHolder, Scope, State, Step,
+    CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, ParentDevice, PortHolder, Scope,
+    State, Step,
 };
 
 use crate::error::{Refusal, Result};
@@ -262,6 +265,10 @@ impl Kernel for Host {
     fn find_ovs_bridge(&mut self, bridge: &str) -> std::result::Result<(), KernelError> {
         let found = Switch::open().and_then(|mut switch| switch.bridge_kind(bridge));
         found.map(drop).map_err(|refusal| refusal.of(format!("plug a network into ovs:{bridge}")))
+    }
+
+    fn parent(&mut self, name: Option<&IfName>) -> std::result::Result<Option<ParentDevice>, KernelError> {
+        self.find_parent(name).map_err(|refusal| refusal.of("look for a device to sit on"))
     }
 
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {

@@ -43,6 +43,9 @@ impl Host {
             .map_err(|refusal| refusal.of("look at the veth pairs and taps"))?;
         self.observe_patches(scope, &devices, &mut state)
             .map_err(|refusal| refusal.of("look at the patches between bridges"))?;
+        state.upper = self
+            .observe_upper(scope)
+            .map_err(|refusal| refusal.of("look at the devices on devices of the host"))?;
         state.firewall = self.firewall()?.observe(&scope.elements)?;
         Ok(state)
     }
@@ -108,7 +111,7 @@ impl Host {
         let routes = answers.iter().filter_map(|answer| route::Route::parse(&answer.body));
         let defaults: Vec<_> = routes
             .filter(|route| route.destination.is_none())
-            .filter_map(|route| Some((route.gateway?, route.index?)))
+            .filter_map(|route| Some((route.via(), route.index?)))
             .collect();
         let requests = defaults.iter().map(|(_, index)| link::get_by_index(*index)).collect();
         let links = find_links(socket, requests)?;
@@ -167,7 +170,7 @@ impl Host {
 
 /// The addresses of one device, without the link-local ones of IPv6; none if it is not there, or went away since
 /// its index was asked for.
-fn addresses(socket: &mut Socket, index: u32) -> Result<Option<BTreeSet<IpNet>>> {
+pub(super) fn addresses(socket: &mut Socket, index: u32) -> Result<Option<BTreeSet<IpNet>>> {
     let answers = match socket.dump(|| address::dump(index)) {
         Err(error) if error.errno == Errno::ENODEV => return Ok(None),
         answers => answers?,
@@ -186,7 +189,7 @@ pub(super) fn mac(link: &Link) -> Mac {
     link.mac.unwrap_or(Mac::from_bytes([0; 6]))
 }
 
-fn device_name(name: &str) -> Result<IfName> {
+pub(super) fn device_name(name: &str) -> Result<IfName> {
     name.parse().map_err(|_| Refusal::new(Failure::Other, format!("the kernel names a device '{name}'")))
 }
 

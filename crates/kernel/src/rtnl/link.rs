@@ -39,10 +39,10 @@ pub(crate) const SWITCHES: u32 = 0x4c54;
 /// BR_MIN_FORWARD_DELAY (net/bridge/br_private_stp.h), in hundredths of a second.
 const SHORTEST_DELAY: u32 = 200;
 /// Length of `struct ifinfomsg`.
-const IFINFOMSG: usize = 16;
+pub(super) const IFINFOMSG: usize = 16;
 
 /// `struct ifinfomsg`: family, padding, device type, index, flags, and which flags to change.
-fn ifinfomsg(index: u32, up: bool) -> [u8; IFINFOMSG] {
+pub(super) fn ifinfomsg(index: u32, up: bool) -> [u8; IFINFOMSG] {
     let flags = if up { IFF_UP.cast_unsigned() } else { 0 };
     let mut header = [0; IFINFOMSG];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -127,7 +127,7 @@ pub(crate) fn configure_bridge(index: u32, mtu: u32, no_link_local: bool) -> Mes
 }
 
 /// IFLA_AF_SPEC: an IPv4 setting to switch on, and whether IPv6 is to make no address by itself.
-fn per_family(message: &mut Message, ipv4_conf: Option<u16>, no_link_local: bool) {
+pub(super) fn per_family(message: &mut Message, ipv4_conf: Option<u16>, no_link_local: bool) {
     message.nest(IFLA_AF_SPEC, |families| {
         if let Some(conf) = ipv4_conf {
             families.nest(libc::AF_INET as u16, |inet| {

@@ -8,11 +8,14 @@ pub(crate) mod link;
 pub(crate) mod neighbour;
 pub(crate) mod qdisc;
 pub(crate) mod route;
+pub(crate) mod upper;
 
 /// For dumps: every object, or every one that the header and attributes of the request select.
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 /// Fail if it exists; make it if it does not.
 const NLM_F_CREATE_EXCLUSIVE: u16 = 0x200 | 0x400;
+/// Make it if it does not exist, put it in the place of what does.
+const NLM_F_CREATE_REPLACE: u16 = 0x100 | 0x400;
 
 fn family_number(address: IpAddr) -> u8 {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };

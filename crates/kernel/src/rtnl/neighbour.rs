@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use libc::{NDA_DST, NDA_LLADDR, NDA_MASTER, NUD_NOARP, NUD_PERMANENT, RTM_GETNEIGH};
+use libc::{
+    NDA_DST, NDA_LLADDR, NDA_MASTER, NUD_NOARP, NUD_PERMANENT, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH,
+};
 use linkspan_model::Mac;
 
-use super::{NLM_F_DUMP, address_from};
+use super::{NLM_F_CREATE_REPLACE, NLM_F_DUMP, address_bytes, address_from, family_number};
 use crate::netlink::{Attrs, Message};
 
 /// Length of `struct ndmsg`.
@@ -22,6 +24,30 @@ pub(crate) fn dump_fdb(bridge: u32) -> Message {
     header[0] = libc::AF_BRIDGE as u8;
     let mut message = Message::new(RTM_GETNEIGH, NLM_F_DUMP, &header);
     message.attr_u32(NDA_MASTER, bridge);
+    message
+}
+
+/// `struct ndmsg`: family, padding, device, state, flags, type.
+fn ndmsg(address: IpAddr, index: u32, state: u16) -> [u8; NDMSG] {
+    let mut header = [0; NDMSG];
+    header[0] = family_number(address);
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
+    header
+}
+
+/// Writes down for good who has `address` on a device: nobody is asked.
+pub(crate) fn set(address: IpAddr, index: u32, mac: Mac) -> Message {
+    let header = ndmsg(address, index, NUD_PERMANENT);
+    let mut message = Message::new(RTM_NEWNEIGH, NLM_F_CREATE_REPLACE, &header);
+    message.attr(NDA_DST, &address_bytes(address)).attr(NDA_LLADDR, &mac.bytes());
+    message
+}
+
+/// Forgets who has `address` on a device.
+pub(crate) fn delete(address: IpAddr, index: u32) -> Message {
+    let mut message = Message::new(RTM_DELNEIGH, 0, &ndmsg(address, index, 0));
+    message.attr(NDA_DST, &address_bytes(address));
     message
 }
 

@@ -1,11 +1,11 @@
 //! Routes (linux/rtnetlink.h, `struct rtmsg`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use libc::{
-    RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF,
-    RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
+    RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH,
+    RTA_OIF, RTA_PREFSRC, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
 };
 
 use linkspan_model::Family;
@@ -15,28 +15,56 @@ use crate::netlink::{Attrs, Message};
 
 /// Length of `struct rtmsg`.
 const RTMSG: usize = 12;
+/// Where in it the scope stands.
+const SCOPE: usize = 6;
 
 /// `struct rtmsg`: family, prefix lengths of destination and source, TOS, table, origin, scope, type, flags.
 fn rtmsg(family: u8, protocol: u8, kind: u8) -> [u8; RTMSG] {
     [family, 0, 0, 0, RT_TABLE_MAIN, protocol, RT_SCOPE_UNIVERSE, kind, 0, 0, 0, 0]
 }
 
-fn default(kind: u16, flags: u16, via: IpAddr, index: u32) -> Message {
-    let mut message = Message::new(kind, flags, &rtmsg(family_number(via), RTPROT_STATIC, RTN_UNICAST));
-    message.attr(RTA_GATEWAY, &address_bytes(via)).attr_u32(RTA_OIF, index);
+fn default(kind: u16, flags: u16, mut header: [u8; RTMSG], via: IpAddr, index: u32) -> Message {
+    if via.is_unspecified() {
+        header[SCOPE] = RT_SCOPE_LINK;
+    }
+    let mut message = Message::new(kind, flags, &header);
+    if !via.is_unspecified() {
+        message.attr(RTA_GATEWAY, &address_bytes(via));
+    }
+    message.attr_u32(RTA_OIF, index);
     message
 }
 
-/// Adds a default route to the main table.
+/// Adds a default route to the main table; onto the link if the gateway is unspecified.
 pub(crate) fn add_default(via: IpAddr, index: u32) -> Message {
-    default(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, via, index)
+    let header = rtmsg(family_number(via), RTPROT_STATIC, RTN_UNICAST);
+    default(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, header, via, index)
 }
 
 /// Removes a default route, whoever made it.
 pub(crate) fn delete_default(via: IpAddr, index: u32) -> Message {
-    let mut message = Message::new(RTM_DELROUTE, 0, &rtmsg(family_number(via), 0, 0));
-    message.attr(RTA_GATEWAY, &address_bytes(via)).attr_u32(RTA_OIF, index);
+    default(RTM_DELROUTE, 0, rtmsg(family_number(via), 0, 0), via, index)
+}
+
+fn to_host(kind: u16, flags: u16, to: IpAddr, index: u32) -> Message {
+    let mut header = rtmsg(family_number(to), RTPROT_STATIC, RTN_UNICAST);
+    header[1] = if to.is_ipv4() { 32 } else { 128 };
+    header[SCOPE] = RT_SCOPE_LINK;
+    let mut message = Message::new(kind, flags, &header);
+    message.attr(RTA_DST, &address_bytes(to)).attr_u32(RTA_OIF, index);
     message
+}
+
+/// Adds a route to one address that is on a device's link, used from the address `source`.
+pub(crate) fn add_to_host(to: IpAddr, index: u32, source: IpAddr) -> Message {
+    let mut message = to_host(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, to, index);
+    message.attr(RTA_PREFSRC, &address_bytes(source));
+    message
+}
+
+/// Removes such a route.
+pub(crate) fn delete_to_host(to: IpAddr, index: u32) -> Message {
+    to_host(RTM_DELROUTE, 0, to, index)
 }
 
 /// Asks for the unicast routes of the main table, both families.
@@ -73,6 +101,11 @@ pub(crate) fn is_local(body: &[u8]) -> bool {
     body.get(7) == Some(&RTN_LOCAL)
 }
 
+/// The device that a packet leaves by, from the answer to [`lookup`].
+pub(crate) fn leaves_by(body: &[u8]) -> Option<u32> {
+    Attrs::new(body.get(RTMSG..)?).u32(RTA_OIF)
+}
+
 /// A route of the main table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Route {
@@ -87,6 +120,14 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The gateway, unspecified if the route leads onto the link.
+    pub(crate) fn via(&self) -> IpAddr {
+        self.gateway.unwrap_or(match self.family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        })
+    }
+
     /// Reads the body of an RTM_NEWROUTE; none if it is of another table.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let (family, prefix, table) = (*body.first()?, *body.get(1)?, *body.get(4)?);

@@ -49,6 +49,7 @@ pub fn network(byte: u8, called: &str) -> Network {
         options: OptionMap::new(),
         bridge: BridgeOptions::default(),
         core: None,
+        parent: None,
         labels: [("team".to_owned(), "'quoted' \"so\"".to_owned())].into(),
         card: None,
     }
