@@ -50,8 +50,12 @@ fn ipv6() {
 #[test]
 fn containers_of_others() {
     run(here!(), || {
-        let process = sh("unshare -n sleep 300 >/dev/null 2>&1 & sleep 0.2; echo $!");
-        paste("Containers that something else runs", &format!("PID={process}"));
+        let process = sh("unshare -n sleep 300 >/dev/null 2>&1 & echo $!");
+        // Until it has entered its namespace, it is still in ours.
+        let own = "$(readlink /proc/self/ns/net)";
+        let before =
+            format!("PID={process}while test $(readlink /proc/$PID/ns/net) = {own}; do sleep 0.01; done");
+        paste("Containers that something else runs", &before);
     });
 }
 
