@@ -48,6 +48,14 @@ fn ipv6() {
 }
 
 #[test]
+fn the_lan() {
+    run(here!(), || {
+        let _lan = Lan::new();
+        paste("On the LAN itself", "");
+    });
+}
+
+#[test]
 fn containers_of_others() {
     run(here!(), || {
         let process = sh("unshare -n sleep 300 >/dev/null 2>&1 & echo $!");

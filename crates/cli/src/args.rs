@@ -209,7 +209,7 @@ pub enum NetworkCommand {
   linkspan network confirm lan")]
     Confirm {
         /// The network.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::networks())]
         name: String,
     },
     /// Attach a sandbox to one more network.
