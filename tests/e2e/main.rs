@@ -22,6 +22,7 @@ mod support;
 mod agreement;
 mod connect;
 mod errors;
+mod examples;
 mod flat;
 mod foreign;
 mod ipam;

@@ -12,7 +12,7 @@ use linkspan_model::{
 
 use crate::change::Attachment;
 use crate::found::Found;
-use crate::lab::{LABEL, Member};
+use crate::lab::{LABEL, Member, uplink_of};
 
 /// How `network` differs from what is asked for. What the file leaves open differs in nothing.
 pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
@@ -28,21 +28,29 @@ pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
     let chosen = |family: Family| !ipam.subnets.iter().any(|subnet| Family::of(subnet.addr()) == family);
     let given = pools.iter().filter(|pool| !chosen(pool.family()));
     differ("subnet", subnets(ipam.subnets.iter().copied()), subnets(given.map(|pool| pool.subnet)));
-    differ(
-        "ip-range",
-        subnets(ipam.ranges.iter().copied()),
-        subnets(pools.iter().filter_map(|pool| pool.range)),
-    );
     let gateways: BTreeSet<IpAddr> = pools.iter().map(|pool| pool.gateway).collect();
     if !ipam.gateways.iter().all(|gateway| gateways.contains(gateway)) {
         differ("gateway", listed(&ipam.gateways), listed(&gateways));
     }
-    let aux = pools.iter().flat_map(|pool| &pool.aux);
+    // What comes along with an uplink, the file leaves open.
+    let free = uplink_of(request).is_some();
+    if !(free && ipam.ranges.is_empty()) {
+        let ranges = pools.iter().filter_map(|pool| pool.range);
+        differ("ip-range", subnets(ipam.ranges.iter().copied()), subnets(ranges));
+    }
+    let aux =
+        pools.iter().flat_map(|pool| &pool.aux).filter(|(name, _)| !free || ipam.aux.contains_key(*name));
     differ("aux-address", pairs(&ipam.aux), pairs(aux));
     differ("options", pairs(&request.options), pairs(&network.options));
-    differ("internal", request.internal.to_string(), network.internal.to_string());
-    differ("ipv4", request.ipv4.to_string(), network.has_ipv4().to_string());
-    differ("ipv6", request.ipv6.to_string(), network.ipv6.to_string());
+    for (what, wanted, found) in [
+        ("internal", request.internal, network.internal),
+        ("ipv4", request.ipv4, network.has_ipv4()),
+        ("ipv6", request.ipv6, network.ipv6),
+    ] {
+        if !free {
+            differ(what, wanted.to_string(), found.to_string());
+        }
+    }
     differ("labels", pairs(&request.labels), pairs(&network.labels));
     words
 }

@@ -11,7 +11,7 @@ use crate::file::{CheckTable, Command};
 use crate::text::Text;
 
 /// How long what must hold may fail at first: programs take a while to listen.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer that must not come is waited for.
 const SILENCE: Duration = Duration::from_secs(1);
 const HOST: &str = "host";

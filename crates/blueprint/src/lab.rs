@@ -162,7 +162,7 @@ impl Reader<'_> {
             needed.insert(name.clone(), needs(&member).collect());
             members.insert(name, member);
         }
-        let order = levels("sandbox", &needed)?;
+        let order = addressed_first(&members, &needed)?;
         Ok(sorted(order, &mut members))
     }
 
@@ -205,13 +205,22 @@ fn check(request: &NetworkRequest) -> Result<(), Invalid> {
     if request.driver == Driver::Bridge {
         BridgeOptions::parse(&request.options)?;
     }
+    // Subnets may come along with the uplink.
+    if request.ipam.subnets.is_empty() && uplink_of(request).is_some() {
+        return Ok(());
+    }
     request.ipam.clone().pools().map(drop)
+}
+
+/// What a network is plugged into.
+pub fn uplink_of(request: &NetworkRequest) -> Option<Uplink> {
+    request.options.get(UPLINK)?.parse().ok()
 }
 
 /// The network that this one is plugged into.
 pub fn uplink(request: &NetworkRequest) -> Option<Name> {
-    match request.options.get(UPLINK)?.parse() {
-        Ok(Uplink::Network(core)) => Some(core),
+    match uplink_of(request)? {
+        Uplink::Network(core) => Some(core),
         _ => None,
     }
 }
@@ -225,6 +234,37 @@ fn needs(member: &Member) -> impl Iterator<Item = Name> {
     shared.chain(member.request.links.iter().map(|link| link.sandbox.clone()))
 }
 
+/// Sandboxes in levels by what they `need`. Those that ask for addresses come, with what they need, before those that
+/// take any: these could take what is asked for.
+fn addressed_first(
+    members: &BTreeMap<Name, Member>,
+    needed: &BTreeMap<Name, BTreeSet<Name>>,
+) -> Result<Vec<Vec<Name>>, Invalid> {
+    let asks = |name: &Name| {
+        members[name].attachments().iter().any(|attach| attach.ip.is_some() || attach.ip6.is_some())
+    };
+    levels("sandbox", needed)?;
+    let mut first: BTreeSet<Name> = needed.keys().filter(|name| asks(name)).cloned().collect();
+    loop {
+        let more: Vec<_> =
+            first.iter().flat_map(|name| &needed[name]).filter(|n| !first.contains(*n)).cloned().collect();
+        if more.is_empty() {
+            break;
+        }
+        first.extend(more);
+    }
+    let (early, late): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        needed.clone().into_iter().partition(|(name, _)| first.contains(name));
+    let mut order = Vec::new();
+    for level in levels("sandbox", &early)? {
+        let (asking, taking): (Vec<_>, Vec<_>) = level.into_iter().partition(|name| asks(name));
+        order.extend([asking, taking]);
+    }
+    order.extend(levels("sandbox", &late)?);
+    order.retain(|level| !level.is_empty());
+    Ok(order)
+}
+
 fn sorted<T>(order: Vec<Vec<Name>>, all: &mut BTreeMap<Name, T>) -> Vec<Vec<T>> {
     order.into_iter().map(|level| level.iter().filter_map(|name| all.remove(name)).collect()).collect()
 }
@@ -235,4 +275,37 @@ fn values<T>(many: Many<Text<T>>) -> Vec<T> {
 
 fn texts<T>(map: BTreeMap<String, Text<T>>) -> BTreeMap<String, T> {
     map.into_iter().map(|(key, Text(value))| (key, value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(text: &str) -> String {
+        let lab = Lab::read(Path::new("lab.toml"), text).unwrap();
+        let name = |member: &Member| member.request.name.to_string();
+        let level = |level: &Vec<Member>| level.iter().map(name).collect::<Vec<_>>().join(" ");
+        lab.sandboxes.iter().map(level).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn who_asks_for_an_address_comes_before_who_takes_any() {
+        let text = "network.lan.subnet = '10.7.0.0/24'
+            sandbox.a.net = 'lan'
+            sandbox.b.net = { network = 'lan', ip = '10.7.0.2' }
+            sandbox.c = { net = 'lan', link = 'd' }
+            sandbox.d.net = 'lan'
+            sandbox.e = { net = 'lan,ip=10.7.0.3', link = 'f' }
+            sandbox.f.net = 'lan'
+            sandbox.g.net = 'container:b'";
+        assert_eq!(order(text), "b | f | e | a d g | c");
+    }
+
+    #[test]
+    fn a_lab_is_named_after_its_file_and_marks_what_is_its() {
+        let lab = Lab::read(Path::new("/tmp/office.toml"), "network.lan.labels.team = 'blue'").unwrap();
+        let labels = &lab.networks[0][0].labels;
+        assert_eq!((labels[LABEL].as_str(), labels["team"].as_str()), ("office", "blue"));
+        assert!(Lab::read(Path::new("/tmp/no good.toml"), "").unwrap_err().hint.unwrap().contains("name = "));
+    }
 }
