@@ -226,3 +226,18 @@ fn ports_answer_behind_a_foreign_default_gateway() {
         }
     });
 }
+
+#[test]
+fn each_family_leads_through_a_network_that_has_it() {
+    run(here!(), || {
+        let world = world();
+        world.network("--subnet 10.7.0.0/24 four").network("--ipv4=false --ipv6 --subnet fd00:8::/64 six");
+        sandbox("web", "--net four --net six -p 8080:80");
+        assert_eq!(source(&world.outside, Protocol::Tcp, "192.0.2.1:8080"), "::ffff:192.0.2.9");
+        assert_eq!(source(&world.outside, Protocol::Tcp, "[2001:db8::1]:8080"), "2001:db8::9");
+        refused("network disconnect six web").says(&["[::]:8080 -> 80/tcp"]);
+        linkspan("network disconnect -f six web");
+        world.outside.gets_nothing_from(&["[2001:db8::1]:8080"]);
+        world.outside.reaches("192.0.2.1:8080");
+    });
+}

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use linkspan_engine::{Error, SandboxRequest};
+use linkspan_engine::{Error, NetworkRequest, SandboxRequest};
 use linkspan_kernel::fake::Listener;
 use linkspan_model::Protocol;
 
@@ -136,4 +136,23 @@ fn published_ports_are_given_up_only_on_purpose() {
     assert_eq!(routes, ["10.8.0.1"], "the default route moved to the network that is left");
     create(&site, "next", &["8080:80"]).unwrap();
     site.assert_in_order();
+}
+
+#[test]
+fn each_family_is_published_through_its_own_default_route() {
+    let site = Site::new();
+    let mut engine = site.engine();
+    engine.create_network(network("four", "10.7.0.0/24")).unwrap();
+    let six = NetworkRequest { ipv4: false, ipv6: true, ..network("six", "fd00:7::/64") };
+    engine.create_network(six).unwrap();
+    let published = |name: &str, port: &str| {
+        let view = site.engine().create_sandbox(&publishing(name, &["four", "six"], &[port]))?;
+        let of_each = view.attached.iter().map(|(endpoint, _)| &endpoint.published);
+        let shown = of_each.map(|published| published.iter().map(ToString::to_string).collect::<Vec<_>>());
+        Ok::<_, Error>(shown.collect::<Vec<_>>())
+    };
+    let both = [["0.0.0.0:8080 -> 80/tcp"], ["[::]:8080 -> 80/tcp"]];
+    assert_eq!(published("a", "8080:80").unwrap(), both);
+    assert_eq!(published("b", "[::]:8081:80").unwrap(), [vec![], vec!["[::]:8081 -> 80/tcp".to_owned()]]);
+    assert!(told(&published("c", "[::]:8080:80").unwrap_err()).contains("sandbox 'a'"));
 }
