@@ -41,23 +41,28 @@ fn an_endpoint_is_as_fast_as_its_limits_each_way() {
         let peer = world.sandbox("peer", "--net lab");
         let plain = world.sandbox("plain", "--net lab");
         let before = queues();
-        let web = world.sandbox("web", "--net lab,ingress-rate=40mbit,egress-rate=20mbit -p 8080:80");
-        is_about(rate(&peer, &web, "10.7.0.4"), 40.0);
-        is_about(rate(&web, &peer, "10.7.0.2"), 20.0);
-        is_about(rate(&world.host, &web, "10.7.0.4"), 40.0);
-        is_about(rate(&web, &world.outside, "192.0.2.9"), 20.0);
+        let web = world.sandbox("web", "--net lab,ingress-rate=20mbit,ingress-burst=128kb,egress-rate=10mbit,egress-burst=64kb -p 8080:80");
+        is_about(rate(&peer, &web, "10.7.0.4"), 20.0);
+        is_about(rate(&web, &peer, "10.7.0.2"), 10.0);
+        is_about(rate(&world.host, &web, "10.7.0.4"), 20.0);
+        is_about(rate(&web, &world.outside, "192.0.2.9"), 10.0);
         world.outside.reaches("192.0.2.1:8080");
         let free = std::thread::scope(|scope| {
             let slow = scope.spawn(|| rate(&peer, &web, "10.7.0.4"));
             let free = rate(&peer, &plain, "10.7.0.3");
-            is_about(slow.join().unwrap(), 40.0);
+            is_about(slow.join().unwrap(), 20.0);
             free
         });
-        assert!(free > 200.0, "a neighbour without limits has {free:.1} mbit");
+        assert!(free > 100.0, "a neighbour without limits has {free:.1} mbit");
         let shown = sh("tc -s qdisc");
-        for word in ["tbf", "rate 40Mbit burst 50000b", "rate 20Mbit burst 32Kb", "clsact"] {
+        for word in ["tbf", "rate 20Mbit burst 128Kb", "rate 10Mbit burst 64Kb", "clsact"] {
             assert!(shown.contains(word), "{word}: {shown}");
         }
+        let inspected = &json("sandbox inspect web")[0]["NetworkSettings"]["Networks"]["lab"];
+        assert_eq!(
+            (&inspected["IngressRate"], &inspected["EgressBurst"]),
+            (&"20mbit".into(), &"64kb".into())
+        );
         linkspan("sandbox rm web");
         assert_eq!(queues(), before);
     });
@@ -86,15 +91,15 @@ fn limits_come_with_a_connection_and_go_with_it() {
         world.network("--subnet 10.7.0.0/24 lab").network("--subnet 10.8.0.0/24 wide");
         let (peer, web) = (world.sandbox("peer", "--net wide"), world.sandbox("web", "--net lab"));
         let before = queues();
-        linkspan("network connect --egress-rate 25mbit wide web");
-        is_about(rate(&web, &peer, "10.8.0.2"), 25.0);
-        assert!(rate(&peer, &web, "10.8.0.3") > 100.0);
-        assert!(rate(&web, &world.host, "10.7.0.1") > 100.0);
+        linkspan("network connect --egress-rate 15mbit --egress-burst 64kb wide web");
+        is_about(rate(&web, &peer, "10.8.0.2"), 15.0);
+        assert!(rate(&peer, &web, "10.8.0.3") > 60.0);
+        assert!(rate(&web, &world.host, "10.7.0.1") > 60.0);
 
         sh("ip link del $(ip -o link | grep -o 'ifb[0-9a-f]*' | head -1)");
         let repaired = linkspan("repair");
-        assert!(repaired.contains("egress 25mbit"), "{repaired}");
-        is_about(rate(&web, &peer, "10.8.0.2"), 25.0);
+        assert!(repaired.contains("egress 15mbit"), "{repaired}");
+        is_about(rate(&web, &peer, "10.8.0.2"), 15.0);
         linkspan("network disconnect wide web");
         assert_eq!(queues(), before);
     });
@@ -111,10 +116,10 @@ fn a_rate_changed_by_hand_stays() {
         let peer = world.sandbox("peer", "--net lab");
         let web = world.sandbox("web", "--net lab,ingress-rate=10mbit");
         sh(
-            "tc qdisc change dev $(tc qdisc | grep tbf | grep -o 'veth[0-9a-f]*') root tbf rate 30mbit burst 64kb latency 50ms",
+            "tc qdisc change dev $(tc qdisc | grep tbf | grep -o 'veth[0-9a-f]*') root tbf rate 20mbit burst 128kb latency 50ms",
         );
         assert_eq!(linkspan("repair"), linkspan("repair --dry-run"));
-        is_about(rate(&peer, &web, "10.7.0.3"), 30.0);
+        is_about(rate(&peer, &web, "10.7.0.3"), 20.0);
     });
 }
 
@@ -127,7 +132,9 @@ fn a_virtual_machine_has_limits_too() {
         let world = World::new();
         world.network("--subnet 10.7.0.0/24 lab");
         let peer = world.sandbox("peer", "--net lab");
-        linkspan("network connect --tap --ifname vm0 --ingress-rate 20mbit --egress-rate 10mbit lab vm");
+        linkspan(
+            "network connect --tap --ifname vm0 --ingress-rate 20mbit --ingress-burst 128kb --egress-rate 10mbit lab vm",
+        );
         let vm = Net::machine("vm", "vm0", "02:42:0a:07:00:03");
         vm.sh("ip address add 10.7.0.3/24 dev eth0");
         is_about(rate(&peer, &vm, "10.7.0.3"), 20.0);

@@ -7,8 +7,14 @@ fn machine(name: &str, flags: &str) -> Net {
     let told = json(&format!("network connect --format json --tap {flags} {name}"));
     let text = |field: &str| told[field].as_str().unwrap().to_owned();
     let machine = Net::machine(name, &text("Device"), &text("MacAddress"));
-    let (address, gateway) = (&told["Addresses"][0], &told["Gateways"][0]);
-    machine.sh(&format!("ip address add {address} dev eth0 && ip route add default via {gateway}"));
+    for (address, gateway) in
+        told["Addresses"].as_array().unwrap().iter().zip(told["Gateways"].as_array().unwrap())
+    {
+        let (address, gateway) = (address.as_str().unwrap(), gateway.as_str().unwrap());
+        let flag = if address.contains(':') { "nodad" } else { "" };
+        machine
+            .sh(&format!("ip address add {address} dev eth0 {flag} && ip route add default via {gateway}"));
+    }
     machine
 }
 
@@ -19,7 +25,7 @@ fn a_machine_reaches_and_is_reached_like_a_sandbox() {
             return;
         }
         let world = World::new();
-        world.network("--subnet 10.7.0.0/24 lab");
+        world.network("--subnet 10.7.0.0/24 --ipv6 --subnet fd00:7::/64 lab");
         let peer = world.sandbox("peer", "--net lab -p 8080:80");
         serve(&world.outside, &[80]);
         let before = Snapshot::take();
@@ -31,8 +37,10 @@ fn a_machine_reaches_and_is_reached_like_a_sandbox() {
         vm.reaches("192.0.2.1:8080");
         assert_eq!(source(&peer, Protocol::Tcp, "10.7.0.3:80"), "10.7.0.2");
         peer.pings("10.7.0.3");
+        peer.pings("fd00:7::3");
+        vm.pings("fd00:7::1");
         Net::here().reaches("10.7.0.3:80");
-        assert!(inside("peer", "ping -c 1 -W 1 vm").contains("10.7.0.3"));
+        assert!(inside("peer", "ping -4 -c 1 -W 1 vm").contains("10.7.0.3"));
         world.outside.gets_nothing_from(&["10.7.0.3:80"]);
         sh("ip netns del vm");
         linkspan("sandbox rm vm");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use linkspan_engine::{NetworkView, SandboxView};
-use linkspan_model::{Endpoint, Family, Lease, Network, Published};
+use linkspan_model::{Endpoint, Family, Lease, Limit, Network, Published, Shaping};
 use serde::Serialize;
 
 /// `docker network inspect`.
@@ -161,6 +161,8 @@ struct EndpointJson {
     mac_address: String,
     aliases: Vec<String>,
     gw_priority: i32,
+    #[serde(flatten)]
+    limits: Limits,
     host_if_name: String,
     host_if_index: Option<u32>,
     if_name: String,
@@ -168,6 +170,31 @@ struct EndpointJson {
     /// The device of the host that it sits on, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
+}
+
+/// How fast an endpoint may be, as `network connect` takes it; what has no limit is left out.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingress_rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingress_burst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress_rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress_burst: Option<String>,
+}
+
+impl Limits {
+    fn of(shaping: Shaping) -> Self {
+        let parts = |limit: Option<Limit>| {
+            (limit.map(|limit| limit.rate.to_string()), limit.map(|limit| limit.burst.to_string()))
+        };
+        let (ingress_rate, ingress_burst) = parts(shaping.ingress);
+        let (egress_rate, egress_burst) = parts(shaping.egress);
+        Self { ingress_rate, ingress_burst, egress_rate, egress_burst }
+    }
 }
 
 /// A sandbox in the shape of Docker's NetworkSettings.
@@ -213,6 +240,7 @@ fn endpoint_json(
         mac_address: if has_own_mac(network) { endpoint.mac.to_string() } else { String::new() },
         aliases: endpoint.aliases.iter().map(ToString::to_string).collect(),
         gw_priority: endpoint.gw_priority,
+        limits: Limits::of(endpoint.shaping),
         host_if_name: if parent.is_some() { String::new() } else { endpoint.host_ifname().to_string() },
         host_if_index: facts.map(|facts| facts.host_index),
         if_name: if endpoint.is_tap() { String::new() } else { endpoint.ifname.to_string() },

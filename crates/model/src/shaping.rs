@@ -120,9 +120,10 @@ impl Limit {
     /// The least burst that is chosen: twenty frames of the usual MTU.
     const LEAST_BURST: u32 = 32 << 10;
 
-    /// A limit with a burst that suits it: what comes in 10 ms, but some frames at least.
+    /// A limit with a burst that suits it: what comes in 20 ms, which a busy host may be late by, but some frames at
+    /// least.
     pub fn new(rate: Rate) -> Self {
-        let burst = u32::try_from(rate.bytes() / 100).unwrap_or(u32::MAX).max(Self::LEAST_BURST);
+        let burst = u32::try_from(rate.bytes() / 50).unwrap_or(u32::MAX).max(Self::LEAST_BURST);
         Self { rate, burst: Size(burst) }
     }
 }
@@ -236,7 +237,7 @@ mod tests {
             ShapingRequest { ingress_rate: rate("10mbit"), egress_rate: rate("1gbit"), ..Default::default() };
         let shaping = asked.settle(1500).unwrap();
         assert_eq!(shaping.ingress.unwrap().to_string(), "10mbit burst 32kb");
-        assert_eq!(shaping.egress.unwrap().burst.bytes(), 1_250_000);
+        assert_eq!(shaping.egress.unwrap().burst.bytes(), 2_500_000);
         assert!(asked.settle(60_000).is_err());
         let burst = Some("1500b".parse().unwrap());
         assert!(ShapingRequest { ingress_burst: burst, ..asked }.settle(1500).is_err());

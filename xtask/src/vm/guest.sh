@@ -9,6 +9,8 @@ ln -sf fd/2 /dev/stderr
 export PATH="$PATH:/usr/sbin:/sbin"
 echo linkspan-vm >/proc/sys/kernel/hostname
 ip link set lo up 2>/dev/null || busybox ip link set lo up
+# What a Debian system does at boot: /dev/net/tun is there.
+modprobe tun
 stty -F /dev/ttyS1 raw -echo 2>/dev/null
 cd "$(cat "$exchange/directory")" || cd /
 sh "$exchange/command" </dev/null >/dev/ttyS1 2>&1
