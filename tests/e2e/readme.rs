@@ -26,7 +26,8 @@ fn paste(title: &str, before: &str) {
     sh(&format!("export {ENVIRONMENT}; bash -x /run/pasted"));
     fs::remove_file("/run/pasted").unwrap();
     for (list, remove) in [("sandbox ls", "sandbox rm"), ("network ls", "network rm")] {
-        for object in json(&format!("--format json {list}")).as_array().unwrap() {
+        // Backwards: a network that another is plugged into goes after that.
+        for object in json(&format!("--format json {list}")).as_array().unwrap().iter().rev() {
             let name = object["Name"].as_str().unwrap();
             if !["bridge", "host", "none"].contains(&name) {
                 linkspan(&format!("{remove} {name}"));
@@ -53,6 +54,19 @@ fn the_lan() {
         let _lan = Lan::new();
         paste("On the LAN itself", "");
     });
+}
+
+#[test]
+fn on_the_lan_by_themselves() {
+    run(here!(), || {
+        let _lan = Lan::new();
+        paste("Each on the LAN by itself: macvlan, ipvlan", "");
+    });
+}
+
+#[test]
+fn bridges_below_a_bridge() {
+    run(here!(), || paste("Bridges below a bridge", ""));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use linkspan_model::{
 
 use crate::complete;
 use crate::deferred::Deferred;
+use crate::help;
 
 /// Container networking that explains itself: bridge networks, published ports, names and namespaces.
 #[derive(Parser, Debug)]
@@ -165,13 +166,7 @@ Only what differs is changed. If a change fails, all are undone.")]
 #[derive(Subcommand, Debug)]
 pub enum NetworkCommand {
     /// Create a network.
-    #[command(after_help = "Examples:
-  linkspan network create lab
-  linkspan network create --subnet 10.7.0.0/16 --ip-range 10.7.5.0/24 --gateway 10.7.0.1 lab
-  linkspan network create --subnet 192.168.0.0/24 --aux-address DefaultGatewayIPv4=192.168.0.2 flat
-  linkspan network create -o com.docker.network.bridge.enable_icc=false --internal vault
-  linkspan network create -o linkspan.uplink=eth0 --ip-range 192.168.0.64/27 lan
-  linkspan network create -d macvlan -o parent=eth0.10 --subnet 10.1.0.0/24 --gateway 10.1.0.1 lan")]
+    #[command(after_help = help::NETWORK_CREATE)]
     Create(Deferred<NetworkCreate>),
     /// List networks.
     #[command(
@@ -258,7 +253,7 @@ pub struct NetworkCreate {
     /// An option of the IPAM driver.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub ipam_opt: Vec<(String, String)>,
-    /// An option of the driver, Docker's keys (com.docker.network.bridge.name, ...mtu, parent, macvlan_mode, ...).
+    /// An option of the driver, Docker's keys and more; all are listed below.
     #[arg(short = 'o', long = "opt", value_name = "KEY=VALUE", value_parser = key_value)]
     pub opt: Vec<(String, String)>,
     /// Reach nothing outside.

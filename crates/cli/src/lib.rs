@@ -6,6 +6,7 @@ mod complete;
 mod context;
 mod deferred;
 mod demo;
+mod help;
 mod inspect;
 mod output;
 

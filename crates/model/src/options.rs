@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IfName, Invalid, Name, nearest};
+use crate::{Driver, IfName, Invalid, Name, nearest};
 
 /// Options as the user gave them, key to value.
 pub type OptionMap = BTreeMap<String, String>;
@@ -134,7 +134,7 @@ impl BridgeOptions {
                 UPLINK => parsed.uplink = Some(value.parse().map_err(|e| in_option(key, &e))?),
                 CONFIRM => parsed.confirm = Some(seconds(key, value)?),
                 STP => parsed.stp = boolean(key, value)?,
-                _ => return Err(unknown(key)),
+                _ => return Err(unknown(key, Driver::Bridge, &KNOWN)),
             }
         }
         if parsed.confirm.is_some() && !matches!(parsed.uplink, Some(Uplink::Device(_))) {
@@ -188,11 +188,12 @@ pub(crate) fn in_option(key: &str, inner: &Invalid) -> Invalid {
     error
 }
 
-fn unknown(key: &str) -> Invalid {
-    let error = Invalid::new(format!("unknown option '{key}' of driver bridge"));
-    match nearest(key, KNOWN) {
+/// An option that `driver` does not know, with the nearest of the `known` ones or all of them.
+pub(crate) fn unknown(key: &str, driver: Driver, known: &[&str]) -> Invalid {
+    let error = Invalid::new(format!("unknown option '{key}' of driver {driver}"));
+    match nearest(key, known.iter().copied()) {
         Some(known) => error.hint(format!("did you mean {known}?")),
-        None => error.hint(format!("known options: {}", KNOWN.join(", "))),
+        None => error.hint(format!("known options: {}", known.join(", "))),
     }
 }
 

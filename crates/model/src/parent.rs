@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::options::{IFACE_PREFIX, MTU, boolean, iface_prefix, in_option, mtu, refused};
-use crate::{Driver, IfName, Invalid, OptionMap, nearest};
+use crate::{Driver, IfName, Invalid, OptionMap, nearest, options};
 
 const PARENT: &str = "parent";
 const MACVLAN_MODE: &str = "macvlan_mode";
@@ -196,7 +196,7 @@ impl ParentOptions {
         };
         for (key, value) in options {
             match key.as_str() {
-                unknown if !known.contains(&unknown) => return Err(unknown_option(unknown, driver, known)),
+                key if !known.contains(&key) => return Err(options::unknown(key, driver, known)),
                 PARENT => parsed.parent = Some(value.parse().map_err(|e| in_option(key, &e))?),
                 MACVLAN_MODE => macvlan = value.parse()?,
                 IPVLAN_MODE => ipvlan = value.parse()?,
@@ -232,14 +232,6 @@ impl ParentOptions {
                 .hint("use macvlan_mode=bridge or ipvlan_flag=bridge, or leave it out"));
         }
         Ok(self)
-    }
-}
-
-fn unknown_option(key: &str, driver: Driver, known: &[&str]) -> Invalid {
-    let error = Invalid::new(format!("unknown option '{key}' of driver {driver}"));
-    match nearest(key, known.iter().copied()) {
-        Some(known) => error.hint(format!("did you mean {known}?")),
-        None => error.hint(format!("known options: {}", known.join(", "))),
     }
 }
 
