@@ -69,6 +69,10 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>(tx.begin(&object, "create", "")?)
         })?;
         drop(host);
+        if options.parent.is_none() {
+            let (name, device) = (&network.name, &seat.device.name);
+            self.note(format!("network '{name}' sits on {device}, where the host's default route leads"));
+        }
         self.tell_of_gateways(&network);
         self.establish(&network)?;
         self.store.write(|tx| tx.end(journal))?;
@@ -91,10 +95,6 @@ impl<K: Kernel> Engine<K> {
                     .hinting("name one with -o parent=DEVICE")),
             };
         };
-        if options.parent.is_none() {
-            let (name, device) = (&network.name, &device.name);
-            self.note(format!("network '{name}' sits on {device}, where the host's default route leads"));
-        }
         if device.enslaved {
             return Err(Error::refused(format!("network '{}' cannot sit on {}", network.name, device.name))
                 .because("that device is a port of a bridge or bond")

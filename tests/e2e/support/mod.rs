@@ -5,6 +5,7 @@ mod ovs;
 mod program;
 mod qemu;
 mod snapshot;
+mod switched;
 mod world;
 
 pub use lan::{Lan, Session, ways};
@@ -13,4 +14,5 @@ pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
 pub use qemu::Qemu;
 pub use snapshot::{Snapshot, has};
+pub use switched::{Switched, kernel_has};
 pub use world::{Protocol, Reach, World, bridge_netfilter, inside, serve, source, succeeds_inside};
