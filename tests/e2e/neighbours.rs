@@ -115,27 +115,42 @@ fn on_a_lan_even_who_knew_another_machine_there_finds_a_sandbox() {
     run(here!(), || {
         let lan = Lan::new();
         linkspan("network create -o linkspan.uplink=eth1 --ipv6 flat");
-        let (v4, v6) = ("192.168.0.50", "2001:db8::50");
-        let old = Net::new("old");
-        lan.plug(&old, "lan0", &[&format!("{v4}/24"), &format!("{v6}/64")]);
-        let neighbours = [Net::here(), lan.neighbour, lan.router];
-        for net in &neighbours {
-            [v4, v6].iter().for_each(|address| net.pings(address));
-        }
-        let mac = old.sh("ip -o link show lan0 | grep -o 'ether [^ ]*' | cut -d' ' -f2");
-        old.sh("ip link del lan0");
-        for name in ["new", "newer"] {
-            for (net, address) in neighbours.iter().flat_map(|net| [(net, v4), (net, v6)]) {
-                let known = net.sh(&format!("ip neighbour show {address}"));
-                assert!(name == "newer" || known.contains(mac.trim()), "{}: {known}", net.name());
-            }
-            let mac = if name == "newer" { "--mac-address 02:00:00:00:00:99" } else { "" };
-            linkspan(&format!("sandbox create --net flat --ip {v4} --ip6 {v6} {mac} {name}"));
-            for server in [format!("{v4}:7000"), format!("[{v6}]:7000")] {
-                Net::pinned(name).serve_tcp(&server);
-                neighbours.iter().for_each(|net| net.reaches(&server));
-            }
-            linkspan(&format!("sandbox rm {name}"));
-        }
+        found_behind_another(&lan, &[Net::here()]);
     });
+}
+
+#[test]
+fn with_a_macvlan_too() {
+    run(here!(), || {
+        let lan = Lan::new();
+        let subnets = "--subnet 192.168.0.0/24 --gateway 192.168.0.254 --ipv6 --subnet 2001:db8::/64";
+        linkspan(&format!("network create -d macvlan -o parent=eth1 {subnets} flat"));
+        found_behind_another(&lan, &[]);
+    });
+}
+
+/// That everyone on the LAN, and `more`, finds a sandbox on network flat where they know another machine.
+fn found_behind_another(lan: &Lan, more: &[Net]) {
+    let (v4, v6) = ("192.168.0.50", "2001:db8::50");
+    let old = Net::new("old");
+    lan.plug(&old, "lan0", &[&format!("{v4}/24"), &format!("{v6}/64")]);
+    let neighbours: Vec<&Net> = [&lan.neighbour, &lan.router].into_iter().chain(more).collect();
+    for net in &neighbours {
+        [v4, v6].iter().for_each(|address| net.pings(address));
+    }
+    let mac = old.sh("ip -o link show lan0 | grep -o 'ether [^ ]*' | cut -d' ' -f2");
+    old.sh("ip link del lan0");
+    for name in ["new", "newer"] {
+        for (net, address) in neighbours.iter().flat_map(|net| [(net, v4), (net, v6)]) {
+            let known = net.sh(&format!("ip neighbour show {address}"));
+            assert!(name == "newer" || known.contains(mac.trim()), "{}: {known}", net.name());
+        }
+        let mac = if name == "newer" { "--mac-address 02:00:00:00:00:99" } else { "" };
+        linkspan(&format!("sandbox create --net flat --ip {v4} --ip6 {v6} {mac} {name}"));
+        for server in [format!("{v4}:7000"), format!("[{v6}]:7000")] {
+            Net::pinned(name).serve_tcp(&server);
+            neighbours.iter().for_each(|net| net.reaches(&server));
+        }
+        linkspan(&format!("sandbox rm {name}"));
+    }
 }

@@ -57,6 +57,18 @@ fn vm_the_same_where_the_kernel_moves_the_packets() {
     run(here!(), || share_a_segment(Datapath::System));
 }
 
+#[test]
+fn who_knew_another_machine_at_an_address_finds_a_sandbox_there() {
+    run(here!(), || {
+        let Some((switch, machine)) = lab() else { return };
+        let old = switch.machine("br-eth1", "old", "10.7.0.50/24");
+        machine.pings("10.7.0.50");
+        old.sh("ip address flush dev eth0");
+        sandbox("new", "--net lab --ip 10.7.0.50");
+        machine.reaches("10.7.0.50:80");
+    });
+}
+
 fn share_a_segment(datapath: Datapath) {
     let Some(switch) = OpenVSwitch::with(datapath) else { return };
     let machine = switch.bridge("br-eth1").machine("br-eth1", "phys", "10.7.0.200/24");

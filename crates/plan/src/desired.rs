@@ -123,8 +123,9 @@ fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Net
         ifname: endpoint.ifname.clone(),
         mac: endpoint.mac,
         addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
-        // On a LAN anybody may have had the address before.
-        announce: network.uplink_card().is_some() || endpoint.leases.iter().any(|lease| lease.reused),
+        // On a segment with others any of them may have had the address before.
+        announce: matches!(network.bridge.uplink, Some(Uplink::Device(_) | Uplink::Ovs(_)))
+            || endpoint.leases.iter().any(|lease| lease.reused),
     };
     let hairpin = !endpoint.published.is_empty();
     state.ports.insert(device, Port { bridge, mtu, isolated, hairpin, peer: Some(peer) });
