@@ -178,7 +178,11 @@ fn the_manual_is_a_page() {
         linkspan("man --dir /run/man");
         let pages = fs::read_dir("/run/man").unwrap().count();
         assert!(pages > COMMANDS.len(), "{pages} pages");
-        assert!(fs::read_to_string("/run/man/linkspan-network-create.1").unwrap().contains("ip\\-range"));
+        let page = fs::read_to_string("/run/man/linkspan-network-create.1").unwrap();
+        assert!(page.contains("ip\\-range"));
+        // What is there to be copied is not filled and hyphenated.
+        let (_, examples) = page.split_once("\n.nf\nExamples:\n").expect("examples in lines of their own");
+        assert!(examples.contains("\n.fi\n.SH "), "{examples}");
     });
 }
 

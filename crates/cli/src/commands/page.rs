@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -24,17 +24,39 @@ pub fn completion(shell: Shell) -> Outcome {
 /// Prints the manual page, or writes one for each command into `directory`.
 pub fn manual(directory: Option<&Path>) -> Outcome {
     let Some(directory) = directory else {
-        let mut page = Vec::new();
-        Man::new(Args::command())
-            .render(&mut page)
-            .map_err(|cause| Problem::new("cannot render the page").because(cause))?;
+        let (_, page) =
+            page(Args::command()).map_err(|cause| Problem::new("cannot render the page").because(cause))?;
         return print(&page);
     };
-    let write =
-        || fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(Args::command(), directory));
-    write()
+    let mut program = Args::command();
+    program.build();
+    let written = fs::create_dir_all(directory).and_then(|()| write_pages(&program, directory));
+    written
         .map_err(|cause| Problem::new(format!("cannot write to {}", directory.display())).because(cause))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_pages(command: &Command, directory: &Path) -> io::Result<()> {
+    let (name, page) = page(command.clone())?;
+    fs::write(directory.join(name), page)?;
+    command.get_subcommands().filter(|below| !below.is_hide_set()).try_for_each(|c| write_pages(c, directory))
+}
+
+/// The page of a command, with the name of its file. Below the flags every line stays a line: they are there to be
+/// copied.
+fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
+    let man = Man::new(command);
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    let page = String::from_utf8_lossy(&page);
+    let page = match page.split_once("\n.SH EXTRA\n") {
+        Some((above, extra)) => {
+            let (examples, rest) = extra.split_once("\n.SH ").unwrap_or((extra, ""));
+            format!("{above}\n.SH EXAMPLES\n.nf\n{examples}\n.fi\n.SH {rest}")
+        }
+        None => page.into_owned(),
+    };
+    Ok((man.get_filename(), page.into_bytes()))
 }
 
 /// Prints the version.

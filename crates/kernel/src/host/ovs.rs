@@ -46,7 +46,11 @@ impl Host {
         let sides: Vec<u32> = sides.map(|side| side.index).collect();
         switch.add_port(bridge, patch.peer.as_str(), &network.to_string())?;
         settle::links(&mut self.route, &[&sides[..], &[below.index]].concat())?;
-        if below.stp { settle::forwarding(&mut self.route, &sides[..1]) } else { Ok(()) }
+        if below.stp {
+            settle::forwarding(&mut self.route, sides.get(..1).unwrap_or_default())
+        } else {
+            Ok(())
+        }
     }
 }
 
