@@ -139,7 +139,7 @@ fn no_neighbour_forges_its_way_to_a_port_on_loopback() {
 }
 
 /// Has what is sent to 127.0.0.1 leave by `device` to `gateway`.
-fn forge_loopback(net: &Net, device: &str, gateway: &str) {
+pub fn forge_loopback(net: &Net, device: &str, gateway: &str) {
     net.sh("sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.rp_filter=0");
     net.sh(&format!("sysctl -qw net.ipv4.conf.{device}.rp_filter=0"));
     net.sh("ip address flush dev lo");

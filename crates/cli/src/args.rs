@@ -207,6 +207,13 @@ pub enum NetworkCommand {
         #[arg(value_name = "NAME", add = complete::networks())]
         name: String,
     },
+    /// Undo a network that nobody confirms: started by `create`, not by hand.
+    #[command(hide = true)]
+    Guard {
+        /// The network.
+        #[arg(value_name = "NAME", value_parser = parse::<Name>)]
+        name: Name,
+    },
     /// Attach a sandbox to one more network.
     #[command(after_help = "Examples:
   linkspan network connect lab web

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use linkspan_model::{BridgeOptions, Endpoint, Family, IfName, IpamRequest, NetAttach, Network, Pool};
+use linkspan_model::{
+    BridgeOptions, Endpoint, Family, IfName, IpamRequest, Mac, Name, NetAttach, Network, Pool,
+};
 use linkspan_plan::{CardFacts, Kernel, State, desired};
 use linkspan_store::{JournalEntry, Mode, Object, Tx};
 
-use crate::networks::{draft, end_all};
+use crate::networks::{draft, end_all, refuse_namesake};
 use crate::{Engine, Error, NetworkRequest, PATIENCE};
 
 /// In the journal: a network is made in the kernel again that has been there in a former boot.
@@ -18,19 +21,28 @@ pub const PLUG: &str = "plug";
 /// In the journal: a network is undone at a time since the host booted, in seconds, unless somebody confirms it.
 pub const CONFIRM: &str = "confirm";
 
+/// Between two looks at what others are at work on.
+const GLANCE: Duration = Duration::from_millis(200);
 const UPTIME: &str = "/proc/uptime";
 
-/// Seconds since the host booted, those that it slept counted.
-fn uptime() -> Result<u64, Error> {
+/// How long the host is up, what it slept counted.
+fn uptime() -> Result<Duration, Error> {
     let path = Path::new(UPTIME);
     let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let seconds = text.split('.').next().and_then(|seconds| seconds.parse().ok());
-    seconds.ok_or_else(|| Error::refused(format!("{UPTIME} has no seconds")))
+    let seconds = text.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
+    let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    uptime.ok_or_else(|| Error::refused(format!("{UPTIME} has no seconds")))
+}
+
+/// How long it is to a time since the host booted, in seconds.
+fn time_to(at: u64) -> Result<Duration, Error> {
+    Ok(Duration::from_secs(at).saturating_sub(uptime()?))
 }
 
 /// Whether an entry only waits for its time to come: nobody is at work, and nobody has died.
 pub fn is_waiting(entry: &JournalEntry) -> bool {
-    entry.verb == CONFIRM && entry.detail.parse().is_ok_and(|at: u64| uptime().is_ok_and(|now| now < at))
+    entry.verb == CONFIRM
+        && entry.detail.parse().is_ok_and(|at| time_to(at).is_ok_and(|left| !left.is_zero()))
 }
 
 /// What is in the way of an endpoint on a LAN: addresses that the LAN was not asked for yet.
@@ -42,7 +54,7 @@ pub struct Unasked {
 }
 
 impl Unasked {
-    pub(crate) const fn network(&self) -> &linkspan_model::Name {
+    pub(crate) const fn network(&self) -> &Name {
         &self.network.name
     }
 }
@@ -81,6 +93,7 @@ impl<K: Kernel> Engine<K> {
     /// The network that a request describes whose uplink is `card`: addresses, gateways and MTU that it does not give are
     /// the card's.
     pub(crate) fn draft_flat(&mut self, request: NetworkRequest, card: &IfName) -> Result<Network, Error> {
+        refuse_namesake(&request.name, &self.store.read(|tx| tx.networks())?)?;
         let facts = self.survey(card, &request.name)?;
         if request.internal {
             return Err(Error::refused(format!("network '{}' cannot be internal", request.name))
@@ -116,16 +129,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Asks the LAN behind `device` who has `addresses`.
-    fn ask(
-        &mut self,
-        device: &IfName,
-        addresses: &[IpAddr],
-    ) -> Result<Vec<(IpAddr, linkspan_model::Mac)>, Error> {
+    fn ask(&mut self, device: &IfName, addresses: &[IpAddr]) -> Result<Vec<(IpAddr, Mac)>, Error> {
         if addresses.is_empty() { Ok(Vec::new()) } else { Ok(self.kernel.occupied(device, addresses)?) }
     }
 
     /// What there is to know of a network card, if it may be the uplink of `network`.
-    fn survey(&mut self, card: &IfName, network: &linkspan_model::Name) -> Result<CardFacts, Error> {
+    fn survey(&mut self, card: &IfName, network: &Name) -> Result<CardFacts, Error> {
         let refused = |why: String| Error::refused(format!("{card} cannot be an uplink")).because(why);
         let others = self.store.read(|tx| tx.networks())?;
         for other in others.iter().filter(|other| other.name != *network) {
@@ -224,6 +233,26 @@ impl<K: Kernel> Engine<K> {
             .hinting("create it again"))
     }
 
+    /// Undoes the network `name` if its time is over and nobody has confirmed it, or whoever made it has died. How long to
+    /// wait before looking again; none if there is nothing to guard.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn guard_network(&mut self, name: &Name) -> Result<Option<Duration>, Error> {
+        self.settle()?;
+        let object = Object::Network(name.clone());
+        let (network, at_work) = self.store.read(|tx| {
+            let at_work = tx.journal()?.iter().any(|entry| entry.object == object);
+            Ok::<_, Error>((tx.network(name.as_str())?, at_work))
+        })?;
+        let deadline =
+            network.filter(|network| network.name == *name).and_then(|network| network.card?.undone_at);
+        match deadline.map(time_to).transpose()? {
+            Some(left) => Ok(Some(left.max(GLANCE))),
+            None => Ok(at_work.then_some(GLANCE)),
+        }
+    }
+
     /// Asks the LAN for the addresses of an endpoint that it was not asked for yet. One in use is remembered, so that it
     /// is the last to be chosen again.
     pub(crate) fn ask_lan(&mut self, unasked: &Unasked) -> Result<(), Error> {
@@ -260,7 +289,7 @@ fn confirm(tx: &Tx<'_>, network: &Network) -> Result<bool, Error> {
         return Err(Error::refused(format!("network '{}' has nothing to confirm", network.name))
             .because("it has been confirmed, or was made without -o linkspan.uplink.confirm"));
     };
-    if uptime()? >= at {
+    if time_to(at)?.is_zero() {
         return Ok(false);
     }
     tx.update_network(&network)?;
@@ -271,7 +300,8 @@ fn confirm(tx: &Tx<'_>, network: &Network) -> Result<bool, Error> {
 /// When a network that wants to be confirmed is undone.
 pub fn deadline(network: &Network) -> Result<Option<u64>, Error> {
     let seconds = network.bridge.confirm.filter(|_| network.uplink_card().is_some());
-    seconds.map(|seconds| Ok(uptime()? + u64::from(seconds))).transpose()
+    // One more: what is over of the current one must not be lacking.
+    seconds.map(|seconds| Ok(uptime()?.as_secs() + u64::from(seconds) + 1)).transpose()
 }
 
 const fn gateway_key(family: Family) -> &'static str {

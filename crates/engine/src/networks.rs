@@ -470,11 +470,16 @@ fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-pub(crate) fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error> {
-    if others.iter().any(|other| other.name == network.name) {
-        return Err(Error::refused(format!("network '{}' exists already", network.name))
-            .hinting(format!("choose another name, or `linkspan network rm {}`", network.name)));
+pub(crate) fn refuse_namesake(name: &Name, others: &[Network]) -> Result<(), Error> {
+    if others.iter().any(|other| other.name == *name) {
+        return Err(Error::refused(format!("network '{name}' exists already"))
+            .hinting(format!("choose another name, or `linkspan network rm {name}`")));
     }
+    Ok(())
+}
+
+pub(crate) fn refuse_collisions(network: &Network, others: &[Network]) -> Result<(), Error> {
+    refuse_namesake(&network.name, others)?;
     for other in others {
         if let Some(conflict) = parents::conflict(network, other) {
             return Err(conflict);

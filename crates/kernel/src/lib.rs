@@ -3,6 +3,7 @@
 
 pub mod fake;
 pub mod firewall;
+pub mod guard;
 pub mod isolation;
 pub mod launch;
 pub mod netlink;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Limit, Mac, Name, PortRange, Protocol, Rate};
+use linkspan_model::{Card, IfName, Limit, Mac, Name, PortRange, Protocol, Rate};
 use linkspan_plan::{
     Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Scope, Shaper, State, Step, Tap,
-    diff,
+    Uplink, diff,
 };
 use proptest::prelude::*;
 
@@ -92,6 +92,7 @@ prop_compose! {
         firewall in elements(),
         forwarding in prop::option::of(0..2_u8),
         patches in prop::collection::vec((0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..4),
+        cards in prop::collection::btree_map(0..2_u8, any::<prop::sample::Index>(), 0..3),
         wires in prop::collection::vec((0..4_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..2_u8, any::<bool>(), any::<bool>()), 0..5),
     ) -> State {
         let patches = patches.into_iter().filter(|_| !bridges.is_empty()).map(|(index, low, high, isolated)| {
@@ -100,7 +101,13 @@ prop_compose! {
             let patch = Patch { bridge: low.get(&names).clone(), to, peer: ifname("lsd", index), mtu: 1500, isolated };
             (ifname("lsu", index), patch)
         }).collect();
-        let mut state = State { patches, bridges, namespaces, firewall, ..State::default() };
+        let cards = cards.into_iter().filter(|_| !bridges.is_empty()).map(|(index, bridge)| {
+            let names: Vec<_> = bridges.keys().cloned().collect();
+            let (card, own) = (Card::default(), BTreeSet::new());
+            (ifname("card", index), Uplink { bridge: bridge.get(&names).clone(), plugged: true, card, own })
+        });
+        let uplinks = cards.collect();
+        let mut state = State { uplinks, patches, bridges, namespaces, firewall, ..State::default() };
         state.sysctls.extend(forwarding.map(|value| ("net/ipv4/ip_forward".to_owned(), value.to_string())));
         let (bridges, namespaces): (Vec<_>, Vec<_>) = (state.bridges.keys().cloned().collect(), state.namespaces.keys().cloned().collect());
         for (index, bridge, namespace, kind, isolated, routed) in wires {
@@ -187,6 +194,7 @@ proptest! {
         for state in [&desired, &observed] {
             prop_assert!(state.bridges.keys().all(|k| scope.bridges.contains(k)));
             prop_assert!(state.ports.keys().all(|k| scope.ports.contains_key(k)));
+            prop_assert!(state.uplinks.keys().all(|k| scope.uplinks.contains_key(k)));
             prop_assert!(state.patches.keys().all(|k| scope.patches.contains_key(k)));
             prop_assert!(state.taps.keys().all(|k| scope.taps.contains(k)));
             prop_assert!(state.shapers.keys().all(|k| scope.shapers.contains_key(k)));

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::slice::from_ref;
 
 use linkspan_model::{
-    BridgeOptions, ChildKind, Core, Driver, Endpoint, Family, HostAccess, Id, IfName, IpamRequest,
+    BridgeOptions, Card, ChildKind, Core, Driver, Endpoint, Family, HostAccess, Id, IfName, IpamRequest,
     IpvlanFlag, IpvlanMode, Lease, Limit, Mac, MacvlanMode, Name, NamespaceSource, Network, OptionMap,
-    Parent, PortRange, Protocol, Published, Sandbox, Shaping, Vlan, Wire,
+    Parent, PortRange, Protocol, Published, Sandbox, Shaping, Uplink, Vlan, Wire,
 };
 use linkspan_plan::{PatchEnd, State, Step, desired, diff};
 
@@ -442,4 +442,35 @@ fn limits_come_and_go_with_their_port() {
     story.turn("remove sandbox web", from_ref(&all[0]), from_ref(&all[1]));
     story.check("shaping.steps");
     assert!(story.kernel.shapers.is_empty() && story.kernel.ports.is_empty());
+}
+
+#[test]
+fn a_network_card_goes_over_to_its_bridge_and_comes_back() {
+    let card = Card {
+        mac: "52:54:00:12:34:56".parse().unwrap(),
+        mtu: 1500,
+        addresses: ["192.168.0.5/24".parse().unwrap()].into(),
+        given_addresses: vec!["02".to_owned(), "0a".to_owned()],
+        given_routes: vec!["02".to_owned()],
+        undone_at: None,
+    };
+    let flat = network("lan", "192.168.0.0/24", |network| {
+        network.bridge.uplink = Some(Uplink::Device("eth1".parse().unwrap()));
+        network.pools[0].gateway = "192.168.0.1".parse().unwrap();
+        network.pools[0].aux = [("DefaultGatewayIPv4".to_owned(), "192.168.0.254".parse().unwrap())].into();
+        network.card = Some(card);
+    });
+    let web = sandbox("web", NamespaceSource::New);
+    let mut wire = endpoint(0x10, &web, &flat, "192.168.0.64");
+    wire.published = vec![publish(Protocol::Tcp, "0.0.0.0", (8080, 8080), (80, 80))];
+    let (net, wired) = (desired::network(&flat), desired::sandbox(&web, &[(wire, flat.clone())]));
+    let mut story = Story::default();
+    story.turn("create network lan on eth1", from_ref(&net), &[]);
+    story.turn("create sandbox web on it", &[net.clone(), wired.clone()], &[]);
+    story.kernel.uplinks.values_mut().for_each(|uplink| uplink.plugged = false);
+    story.turn("repair after `ip link set eth1 nomaster`", from_ref(&net), &[]);
+    story.turn("remove sandbox web", &[], from_ref(&wired));
+    story.turn("remove network lan", &[], from_ref(&net));
+    story.check("lan.steps");
+    assert!(story.kernel.uplinks.is_empty() && story.kernel.bridges.is_empty());
 }

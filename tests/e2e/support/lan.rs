@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,45 @@ impl Lan {
         }
         // A link-local address of IPv6 comes by itself, some time later.
         machine.sh(&format!("for i in $(seq 300); do ip -6 addr show dev {card} scope link | grep -v tentative | grep -q inet6 && exit; sleep 0.01; done; exit 1"));
+    }
+}
+
+/// A router that tells hosts of a prefix and of itself, twice a second and whenever it is asked (RFC 4861).
+const ROUTER: &str = r#"
+import select, socket, struct
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+i = socket.if_nametoindex("lan0")
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, i)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, "ff02::2") + struct.pack("@I", i))
+prefix = socket.inet_pton(socket.AF_INET6, "2001:db8:1::")
+advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+advertisement += struct.pack("!BBBBIII", 3, 4, 64, 0xc0, 86400, 14400, 0) + prefix
+while True:
+    s.sendto(advertisement, ("ff02::1", 0, 0, i))
+    while select.select([s], [], [], 0.5)[0] and s.recv(200)[0] != 133:
+        pass
+"#;
+
+/// A program that runs in the background until this is dropped.
+pub struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Lan {
+    /// The router tells the LAN of the prefix 2001:db8:1::/64 and of itself.
+    #[allow(clippy::disallowed_methods, reason = "a machine of the LAN")]
+    pub fn advertise(&self) -> Background {
+        // One that does not forward says itself that it is no router.
+        self.router.sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+        self.router.sh("ip -6 addr add 2001:db8:1::fe/64 dev lan0 nodad");
+        let mut python = Command::new("python3");
+        self.router.enter(|| Background(python.args(["-c", ROUTER]).spawn().expect("run python3")))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod guard;
 mod lab;
 mod network;
 mod page;
@@ -19,12 +20,11 @@ pub fn run(args: Args) -> Outcome {
     let global = &args.global;
     match args.command {
         Command::Network(Deferred(command)) => match command {
-            NetworkCommand::Create(Deferred(request)) => {
-                network::create(engine_to_change(global)?, request, global.format)
-            }
+            NetworkCommand::Create(Deferred(request)) => network::create(global, request),
             NetworkCommand::Ls => network::list(engine(global)?, global.format),
             NetworkCommand::Inspect { names } => network::inspect(engine(global)?, &names),
             NetworkCommand::Rm { names } => network::remove(engine_to_change(global)?, &names),
+            NetworkCommand::Guard { name } => guard::guard(global, &name),
             NetworkCommand::Confirm { name } => network::confirm(engine_to_change(global)?, &name),
             NetworkCommand::Prune => network::prune(engine_to_change(global)?),
             NetworkCommand::Connect(Deferred(request)) => {

@@ -5,16 +5,19 @@ use std::process::ExitCode;
 use anstream::println;
 use linkspan_engine::{Engine, NetworkRequest, NetworkView};
 use linkspan_kernel::Host;
-use linkspan_model::{IpamRequest, NetAttach, Network, ShapingRequest, Wire};
+use linkspan_model::{BridgeOptions, IpamRequest, NetAttach, Network, ShapingRequest, Wire};
 
 use crate::Outcome;
-use crate::args::{ConnectArgs, Format, NetworkCreate, map};
+use crate::args::{ConnectArgs, Format, Global, NetworkCreate, map};
+use crate::commands::guard;
 use crate::commands::tap;
+use crate::context::engine_to_change;
 use crate::inspect;
 use crate::output::{self, Problem};
 
 /// Creates a network and prints its identity.
-pub fn create(mut engine: Engine<Host>, args: NetworkCreate, format: Format) -> Outcome {
+pub fn create(global: &Global, args: NetworkCreate) -> Outcome {
+    let mut engine = engine_to_change(global)?;
     let request = NetworkRequest {
         name: args.name,
         driver: args.driver,
@@ -32,8 +35,16 @@ pub fn create(mut engine: Engine<Host>, args: NetworkCreate, format: Format) -> 
         ipv4: args.ipv4,
         ipv6: args.ipv6,
     };
+    let confirm = BridgeOptions::parse(&request.options)?.confirm;
+    // Before anything is touched: it lives on if this process is killed or its terminal hangs up.
+    let _guard = confirm.map(|_| guard::start(global, &request.name)).transpose()?;
     let network = engine.create_network(request)?;
-    match format {
+    if let (Some(seconds), name) = (confirm, &network.name) {
+        output::note(&format!(
+            "network '{name}' is undone in {seconds} s unless somebody says `linkspan network confirm {name}`"
+        ));
+    }
+    match global.format {
         Format::Table => println!("{}", network.id),
         Format::Json => output::json(&inspect::network(&NetworkView { network, endpoints: Vec::new() }))?,
     }

@@ -6,7 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::machine::{Death, Machine};
-use crate::site::{Picture, Site, in_ovs, limited, network, on_parent, publishing, sandbox, tap, to};
+use crate::site::{Picture, Site, in_ovs, limited, network, on_lan, on_parent, publishing, sandbox, tap, to};
 
 type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
 
@@ -18,7 +18,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 11] = [
+const STORIES: [Story; 13] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -36,6 +36,23 @@ const STORIES: [Story; 11] = [
         site: with_switch,
         make: |engine| engine.create_network(in_ovs("new", "10.9.0.0/24")).map(drop),
         unmake: |engine| engine.remove_network("new").map(drop),
+    },
+    Story {
+        what: "a network on a LAN, with an address of its own there",
+        site: with_flat_card,
+        make: |engine| {
+            let mut request = on_lan("new", &[]);
+            request.ipam.subnets = vec!["192.168.0.0/24".parse().unwrap()];
+            request.ipam.gateways = vec!["192.168.0.1".parse().unwrap()];
+            engine.create_network(request).map(drop)
+        },
+        unmake: |engine| engine.remove_network("new").map(drop),
+    },
+    Story {
+        what: "a sandbox on a LAN with a published port",
+        site: with_flat,
+        make: |engine| engine.create_sandbox(&publishing("x", &["lan"], &["8081:80"])).map(drop),
+        unmake: |engine| engine.remove_sandbox("x", false),
     },
     Story {
         what: "a sandbox on two networks with published ports",
@@ -99,6 +116,20 @@ fn with_lan() -> Site {
     let site = with_neighbour().with_card();
     site.engine().create_network(on_parent("lan", "eth1.10", "192.0.2.0/24")).unwrap();
     site.engine().create_sandbox(&sandbox("there", &["lan"])).unwrap();
+    site
+}
+
+fn with_flat_card() -> Site {
+    let site = with_neighbour();
+    site.give_card("eth1", &["192.168.0.5/24", "192.168.0.6/24"]);
+    site
+}
+
+fn with_flat() -> Site {
+    let site = with_flat_card();
+    site.engine().create_network(on_lan("lan", &[])).unwrap();
+    site.engine().create_sandbox(&sandbox("warm", &["lan"])).unwrap();
+    site.engine().remove_sandbox("warm", false).unwrap();
     site
 }
 

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linkspan_engine::{Engine, Error, Event, NetworkRequest, Paths, SandboxRequest};
-use linkspan_model::{Driver, IfName, IpamRequest, NetAttach, NetSpec, OptionMap, ShapingRequest, Wire};
-use linkspan_plan::{ParentDevice, State};
+use linkspan_kernel::fake::FakeCard;
+use linkspan_model::{
+    Card, Driver, IfName, IpamRequest, NetAttach, NetSpec, OptionMap, ShapingRequest, Wire,
+};
+use linkspan_plan::{CardFacts, ParentDevice, State};
 use linkspan_store::{JournalEntry, Store};
 
 use crate::machine::Machine;
@@ -25,6 +28,7 @@ pub struct Site {
 #[derive(PartialEq, Eq, Debug)]
 pub struct Picture {
     kernel: State,
+    cards: Vec<String>,
     networks: Vec<String>,
     sandboxes: Vec<String>,
     files: BTreeMap<PathBuf, String>,
@@ -118,6 +122,33 @@ impl Site {
         self.machine.with(|fake| fake.state = State::default());
     }
 
+    /// The machine has a network card called `name` with these addresses, and a router at 192.168.0.254 behind it.
+    pub fn give_card(&self, name: &str, addresses: &[&str]) {
+        let card = Card {
+            mac: "52:54:00:00:00:01".parse().unwrap(),
+            mtu: 1500,
+            addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+            ..Card::default()
+        };
+        let facts = CardFacts {
+            card,
+            kind: None,
+            is_loopback: false,
+            is_up: true,
+            master: None,
+            gateways: vec!["192.168.0.254".parse().unwrap()],
+            immovable: None,
+        };
+        self.machine.with(|fake| fake.cards.insert(name.parse().unwrap(), FakeCard { facts, bridge: None }));
+    }
+
+    /// The addresses that a card has.
+    pub fn card_addresses(&self, name: &str) -> Vec<String> {
+        let name = name.parse().unwrap();
+        self.machine
+            .with(|fake| fake.cards[&name].facts.card.addresses.iter().map(ToString::to_string).collect())
+    }
+
     pub fn picture(&self) -> Picture {
         let mut store = self.store();
         let mut files = BTreeMap::new();
@@ -128,6 +159,7 @@ impl Site {
         let networks = engine.networks().unwrap().iter().map(|network| format!("{network:?}")).collect();
         let sandboxes = engine.sandboxes().unwrap().iter().map(|sandbox| format!("{sandbox:?}")).collect();
         Picture {
+            cards: self.machine.with(|fake| fake.cards.iter().map(|card| format!("{card:?}")).collect()),
             kernel: State { sysctls: BTreeMap::new(), ..self.machine.state() },
             networks,
             sandboxes,
@@ -210,6 +242,15 @@ pub fn on_parent(name: &str, parent: &str, subnet: &str) -> NetworkRequest {
             *v4 = (u32::from(*v4) - 1).into();
         }
     });
+    request
+}
+
+/// A network whose uplink is eth1, with more options.
+pub fn on_lan(name: &str, options: &[(&str, &str)]) -> NetworkRequest {
+    let mut request = network(name, "192.168.0.0/24");
+    request.ipam.subnets.clear();
+    let all = [("linkspan.uplink", "eth1")].iter().chain(options);
+    request.options = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     request
 }
 

@@ -34,6 +34,8 @@ struct Belongings {
     /// Those that need no other before those that do, each with whether it is the first with its key.
     routes: Vec<(GivenRoute, bool)>,
     neighbours: Vec<GivenNeighbour>,
+    /// Routes that come by themselves on the other device, and do not go by themselves on this one.
+    stale: Vec<GivenRoute>,
     /// Whether they are on the device, or only on record.
     live: bool,
 }
@@ -48,7 +50,9 @@ impl Belongings {
         let addresses = addresses.into_iter().filter(foreign).collect();
         let all = socket.dump(carry::dump_neighbours)?.into_iter();
         let neighbours = all.filter_map(|answer| GivenNeighbour::of_device(answer.body, index)).collect();
-        Ok(Self { addresses, routes: routes(socket, index)?, neighbours, live: true })
+        let all = all_routes(socket)?;
+        let stale = all.iter().filter(|route| route.is_told_prefix(index)).cloned().collect();
+        Ok(Self { addresses, routes: moving(&all, index), neighbours, stale, live: true })
     }
 
     fn on_record(card: &Card) -> Self {
@@ -79,6 +83,7 @@ impl Belongings {
         // The first of a subnet would take the others with it.
         let addresses = self.addresses.iter().rev().filter(|address| address.is_v6() == v6);
         messages.extend(addresses.map(|address| address.take(way)));
+        messages.extend(self.stale.iter().filter(|_| v6).map(|route| route.take(way)));
         messages
     }
 
@@ -96,12 +101,13 @@ fn given_addresses(socket: &mut Socket, index: u32) -> Result<Vec<GivenAddress>>
         .collect())
 }
 
-fn routes(socket: &mut Socket, index: u32) -> Result<Vec<(GivenRoute, bool)>> {
-    let all: Vec<_> = socket
-        .dump(carry::dump_routes)?
-        .into_iter()
-        .filter_map(|answer| GivenRoute::new(answer.body))
-        .collect();
+fn all_routes(socket: &mut Socket) -> Result<Vec<GivenRoute>> {
+    let answers = socket.dump(carry::dump_routes)?.into_iter();
+    Ok(answers.filter_map(|answer| GivenRoute::new(answer.body)).collect())
+}
+
+/// Those of `all` routes that move with device `index`.
+fn moving(all: &[GivenRoute], index: u32) -> Vec<(GivenRoute, bool)> {
     let advertised = |stand_in: &GivenRoute| {
         all.iter().any(|route| route.is_advertised() && route.moves_with(index) && route.leads_as(stand_in))
     };
@@ -115,7 +121,7 @@ fn routes(socket: &mut Socket, index: u32) -> Result<Vec<(GivenRoute, bool)>> {
         found.push((route.clone(), first));
     }
     found.sort_by_key(|(route, _)| route.has_gateway());
-    Ok(found)
+    found
 }
 
 /// What is to be known of a network card before it is plugged in.
@@ -128,7 +134,7 @@ pub(super) fn card(socket: &mut Socket, name: &IfName) -> Result<Option<CardFact
     };
     let parsed = given.iter().filter_map(|given| Address::parse(given.bytes()));
     let addresses = parsed.filter(|address| !address.is_link_local()).map(|address| address.net).collect();
-    let routes = routes(socket, found.index)?;
+    let routes = moving(&all_routes(socket)?, found.index);
     let master = found.master.map(|index| find_links(socket, vec![link::get_by_index(index)])).transpose()?;
     let master = master.and_then(|found| found.into_iter().flatten().next()).map(|link| link.name);
     let gateways = routes.iter().filter_map(|(route, _)| Route::parse(route.bytes()));

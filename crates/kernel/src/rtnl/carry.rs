@@ -160,6 +160,12 @@ impl GivenRoute {
         self.0[5] != RTPROT_KERNEL && (self.attrs().u32(RTA_OIF) == Some(index) || by_hops)
     }
 
+    /// Whether it is a prefix of a device's link that a router has told: the kernel keeps it when the address goes.
+    pub(crate) fn is_told_prefix(&self, index: u32) -> bool {
+        let expires = self.attrs().get(RTA_CACHEINFO).and_then(expires).is_some();
+        self.is_v6() && self.0[5] == RTPROT_KERNEL && self.attrs().u32(RTA_OIF) == Some(index) && expires
+    }
+
     /// Whether it goes by a nexthop object of the kernel, which is bound to its device.
     pub(crate) fn has_nexthop_object(&self) -> bool {
         self.attrs().get(RTA_NH_ID).is_some()
