@@ -156,6 +156,24 @@ fn a_network_that_must_be_made_anew_takes_nothing_else_along() {
 }
 
 #[test]
+fn ports_come_and_go_while_a_sandbox_lives() {
+    run(here!(), || {
+        pages();
+        apply(&OFFICE.replace("publish = \"8080:80\"", ""));
+        let web = attachment("web", "lan");
+        let port = || sh(&format!("bridge -d link show dev {}", web["HostIfName"].as_str().unwrap()));
+        assert!(port().contains("hairpin off"), "{}", port());
+        apply(OFFICE);
+        assert!(port().contains("hairpin on"), "{}", port());
+        assert_eq!(page(&Net::here(), "127.0.0.1:8080").unwrap(), HELLO);
+        apply(&OFFICE.replace("publish = \"8080:80\"", ""));
+        assert!(port().contains("hairpin off"), "{}", port());
+        assert!(page(&Net::here(), "127.0.0.1:8080").is_err());
+        assert_eq!(attachment("web", "lan"), web);
+    });
+}
+
+#[test]
 fn what_is_not_the_files_is_left_alone() {
     run(here!(), || {
         pages();

@@ -71,7 +71,10 @@ impl<K: Kernel> Engine<K> {
             }
         }
         if !self.is_stale(sandbox)? {
-            self.converge(ports_only(sandbox, &after), &ports_only(sandbox, &before))?;
+            let (mut wanted, mut former) = (publication(sandbox, &after), publication(sandbox, &before));
+            wanted.ports.retain(|device, port| former.ports.get(device) != Some(port));
+            former.ports.retain(|device, _| wanted.ports.contains_key(device));
+            self.converge(wanted, &former)?;
             self.rewrite_names(sandbox, &after)?;
         }
         self.store.write(|tx| end_all(tx, &Object::Sandbox(sandbox.name.clone())))
@@ -90,9 +93,10 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-/// The part of a sandbox that publishing changes.
-fn ports_only(sandbox: &Sandbox, attached: &Attached) -> State {
-    State { firewall: desired::sandbox(sandbox, attached).firewall, ..State::default() }
+/// The part of a sandbox that publishing changes: elements, and whether its ports send back where they received.
+fn publication(sandbox: &Sandbox, attached: &Attached) -> State {
+    let whole = desired::sandbox(sandbox, attached);
+    State { ports: whole.ports, firewall: whole.firewall, ..State::default() }
 }
 
 /// Writes down what is published from now on: what is still asked for stays, the rest is chosen.
@@ -109,13 +113,6 @@ fn republish<K: Kernel>(
         missing.retain(|spec| !endpoint.published.iter().any(|published| spec.is_met_by(published, default)));
         tx.update_endpoint(endpoint)?;
     }
-    let kept: Vec<_> = attached.iter().map(|(endpoint, _)| endpoint.published.clone()).collect();
     publish(tx, kernel, &missing, &mut attached)?;
-    for ((endpoint, _), kept) in attached.iter_mut().zip(kept) {
-        let chosen = std::mem::take(&mut endpoint.published);
-        endpoint.published = kept.clone();
-        endpoint.published.extend(chosen.into_iter().filter(|published| !kept.contains(published)));
-        tx.update_endpoint(endpoint)?;
-    }
-    Ok(())
+    Ok(attached.iter().try_for_each(|(endpoint, _)| tx.update_endpoint(endpoint))?)
 }

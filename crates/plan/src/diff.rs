@@ -95,7 +95,11 @@ pub(crate) fn port_goes(desired: &State, observed: &State, host: &IfName) -> boo
     observed
         .ports
         .get(host)
-        .is_some_and(|port| desired.ports.get(host) != Some(port) || ends_move(desired, observed, port))
+        .is_some_and(|port| !stays_port(desired, host, port) || ends_move(desired, observed, port))
+}
+
+fn stays_port(desired: &State, host: &IfName, found: &Port) -> bool {
+    desired.ports.get(host).is_some_and(|wanted| wanted.is_like(found))
 }
 
 /// Whether the bridge or the namespace at an end of `port` goes or is made anew, so that the port goes with it.
@@ -143,9 +147,16 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
     steps.extend(tap::additions(desired, observed));
     let mut made = upper::created(desired, observed);
     for (host, port) in &desired.ports {
-        if observed.ports.get(host) != Some(port) || ends_move(desired, observed, port) {
-            made.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
-            steps.push(Step::CreatePort(host.clone(), port.clone()));
+        let there = observed.ports.get(host).filter(|found| found.is_like(port));
+        match there.filter(|_| !ends_move(desired, observed, port)) {
+            Some(found) if found.hairpin != port.hairpin => {
+                steps.push(Step::SetHairpin(host.clone(), port.hairpin));
+            }
+            Some(_) => {}
+            None => {
+                made.extend(port.peer.iter().map(|peer| (&peer.namespace, &peer.ifname)));
+                steps.push(Step::CreatePort(host.clone(), port.clone()));
+            }
         }
     }
     steps.extend(upper::additions(desired, observed));

@@ -87,6 +87,13 @@ pub struct Port {
     pub peer: Option<Peer>,
 }
 
+impl Port {
+    /// Whether `other` is the same but for what can be changed on a port in use.
+    pub fn is_like(&self, other: &Self) -> bool {
+        Self { hairpin: self.hairpin, ..other.clone() } == *self
+    }
+}
+
 /// The sandbox side of a veth pair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
@@ -332,7 +339,9 @@ impl State {
                 && wanted.bridge == port.bridge
                 && port.peer.is_some()
             {
-                port.clone_from(wanted);
+                let ours = former.ports.get(name).is_some_and(|former| former.hairpin == port.hairpin);
+                let hairpin = if ours { port.hairpin } else { wanted.hairpin };
+                *port = Port { hairpin, ..wanted.clone() };
             }
         }
         for (name, patch) in &mut self.patches {

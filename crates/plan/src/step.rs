@@ -46,6 +46,8 @@ pub enum Step {
     CreatePort(IfName, Port),
     /// Removes a veth pair by its host side.
     DeletePort(IfName),
+    /// Lets a frame leave by the port it came from, or no longer.
+    SetHairpin(IfName, bool),
     /// Joins a bridge to another by a veth pair.
     CreatePatch(IfName, Patch),
     /// Parts them again.
@@ -115,6 +117,9 @@ impl fmt::Display for Step {
             Self::DeleteNamespace(name) => write!(f, "delete namespace {name}"),
             Self::CreatePort(name, port) => fmt_port(f, name, port),
             Self::DeletePort(name) => write!(f, "delete port {name}"),
+            Self::SetHairpin(name, on) => {
+                write!(f, "set hairpin {} on port {name}", if *on { "on" } else { "off" })
+            }
             Self::CreatePatch(name, patch) => write!(f, "create patch {name} {patch}"),
             Self::DeletePatch(name, patch) => write!(f, "delete patch {name} {patch}"),
             Self::CreateTap(name, tap) => write!(f, "create tap {name} {tap}"),
@@ -202,6 +207,9 @@ impl State {
             }
             Step::Shape(device, shaper) => _ = self.shapers.insert(device, shaper),
             Step::Unshape(device, _) => _ = self.shapers.remove(&device),
+            Step::SetHairpin(name, on) => {
+                self.ports.entry(name).and_modify(|port| port.hairpin = on);
+            }
             Step::DeletePort(name) => {
                 self.lose_shaper(name.clone());
                 if let Some(Port { peer: Some(peer), .. }) = self.ports.remove(&name) {

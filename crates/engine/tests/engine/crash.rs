@@ -334,3 +334,50 @@ fn repair_may_die_too() {
 fn assert_same(now: &Picture, before: &Picture, when: &str) {
     assert!(now == before, "{when}:\nnow    {now:#?}\nbefore {before:#?}");
 }
+
+/// Other ports, names and labels for `x`, of which one port stays.
+fn revise(engine: &mut Engine<Machine>) -> Result<(), Error> {
+    let mut request = publishing("x", &[], &["8080:80", "127.0.0.1:5353:54/udp"]);
+    request.hostname = Some("renamed".to_owned());
+    request.labels = [("tier".to_owned(), "two".to_owned())].into();
+    engine.revise_sandbox(&request)
+}
+
+#[test]
+fn a_revision_that_fails_changes_nothing() {
+    let site = with_publisher();
+    let before = site.picture();
+    for steps in 0.. {
+        site.machine.with(|fake| fake.fault = Some(Fault::Refuse(steps)));
+        let outcome = revise(&mut site.engine());
+        if site.machine.with(|fake| fake.fault.take()).is_some() {
+            outcome.unwrap();
+            assert!(steps > 0);
+            break;
+        }
+        outcome.expect_err("a step failed");
+        assert_same(&site.picture(), &before, &format!("step {steps} refused"));
+    }
+    site.assert_in_order();
+}
+
+#[test]
+fn a_revision_whose_process_dies_is_finished() {
+    for next in [Next::Repair, Next::AnyCommand] {
+        let before = std::cell::RefCell::new(None);
+        let site = || {
+            let site = with_publisher();
+            *before.borrow_mut() = Some(site.picture());
+            site
+        };
+        each_death(site, revise, |site, how| {
+            next.come(site);
+            site.assert_in_order();
+            let now = site.picture();
+            revise(&mut site.engine()).unwrap();
+            if Some(&now) != before.borrow().as_ref() {
+                assert_same(&site.picture(), &now, &format!("{how}, then {next:?}"));
+            }
+        });
+    }
+}

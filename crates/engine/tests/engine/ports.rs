@@ -156,3 +156,30 @@ fn each_family_is_published_through_its_own_default_route() {
     assert_eq!(published("b", "[::]:8081:80").unwrap(), [vec![], vec!["[::]:8081 -> 80/tcp".to_owned()]]);
     assert!(told(&published("c", "[::]:8080:80").unwrap_err()).contains("sandbox 'a'"));
 }
+
+#[test]
+fn a_living_sandbox_publishes_other_ports_and_keeps_the_rest() {
+    let site = Site::with_networks();
+    create(&site, "web", &["8080:80", "81"]).unwrap();
+    create(&site, "other", &["9090:90"]).unwrap();
+    let shown = || {
+        let view = site.engine().sandbox("web").unwrap();
+        let published = view.attached.iter().flat_map(|(endpoint, _)| endpoint.published.clone());
+        published.map(|published| published.to_string()).collect::<Vec<_>>()
+    };
+    let device = site.engine().sandbox("web").unwrap().attached[0].0.host_ifname();
+    let hairpin = || site.machine.state().ports[&device].hairpin;
+    let revise = |ports: &[&str]| site.engine().revise_sandbox(&publishing("web", &[], ports));
+    revise(&["8081:80", "81"]).unwrap();
+    assert_eq!(shown(), ["0.0.0.0:49153 -> 81/tcp", "0.0.0.0:8081 -> 80/tcp"]);
+    let made = site.machine.with(|fake| fake.made.len());
+    revise(&["8081:80", "81"]).unwrap();
+    assert_eq!(site.machine.with(|fake| fake.made.len()), made, "nothing is done for what stays");
+    assert!(revise(&["9090:80"]).unwrap_err().to_string().contains("cannot publish 0.0.0.0:9090"));
+    assert_eq!(shown().len(), 2);
+    revise(&[]).unwrap();
+    assert!(shown().is_empty() && !hairpin());
+    revise(&["8080:80"]).unwrap();
+    assert!(hairpin());
+    site.assert_in_order();
+}

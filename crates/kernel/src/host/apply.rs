@@ -54,6 +54,10 @@ impl Host {
             Step::AddAddress(name, net) => self.add_address(name, *net),
             Step::DeleteAddress(name, net) => self.delete_address(name, *net),
             Step::CreateNamespace(name, origin) => self.create_namespace(name, origin),
+            Step::SetHairpin(name, on) => {
+                // It may go away with its sandbox meanwhile.
+                send_tolerant(&mut self.route, vec![link::set_hairpin(name, *on)], &[Errno::ENODEV])
+            }
             Step::DeleteNamespace(name) => {
                 // A descriptor of ours would keep it alive.
                 self.sandboxes.remove(name);

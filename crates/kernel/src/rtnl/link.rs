@@ -247,6 +247,19 @@ pub(crate) fn configure_port(name: &IfName, isolated: bool, hairpin: bool, no_li
     message
 }
 
+/// Lets a frame leave by the bridge port it came from, or no longer.
+pub(crate) fn set_hairpin(name: &IfName, on: bool) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, true));
+    message.attr_str(IFLA_IFNAME, name.as_str());
+    message.nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_SLAVE_KIND, "bridge");
+        info.nest(IFLA_INFO_SLAVE_DATA, |port| {
+            port.attr_u8(IFLA_BRPORT_MODE, on.into());
+        });
+    });
+    message
+}
+
 /// Prepares the side inside a sandbox before it goes up: with `announce` it tells the neighbours its IPv4 addresses
 /// whenever its MAC is set, with `no_link_local` it makes no IPv6 address, which would stay unusable for two
 /// seconds, by itself.
