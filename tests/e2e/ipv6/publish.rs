@@ -1,5 +1,8 @@
 //! Published ports.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use super::*;
 
 const WEB: &str = "--net lab -p 8080:80 -p 8080:80/udp";
@@ -239,5 +242,32 @@ fn each_family_leads_through_a_network_that_has_it() {
         linkspan("network disconnect -f six web");
         world.outside.gets_nothing_from(&["[2001:db8::1]:8080"]);
         world.outside.reaches("192.0.2.1:8080");
+    });
+}
+
+/// A UDP client that keeps its port asks on while the port goes from one sandbox to the next.
+#[test]
+fn a_udp_flow_follows_its_port_to_another_sandbox() {
+    run(here!(), || {
+        let world = world();
+        world.network(LAB);
+        let client = |net: &Net, server: &str| {
+            let socket = net.enter(|| UdpSocket::bind("[::]:0")).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            socket.connect(server).unwrap();
+            socket
+        };
+        let clients = [
+            client(&world.outside, "[2001:db8::1]:5353"),
+            client(&world.host, "[2001:db8::1]:5353"),
+            client(&world.host, "[::1]:5353"),
+        ];
+        let answered = |client: &UdpSocket| client.send(b"?").and_then(|_| client.recv(&mut [0; 64])).is_ok();
+        for name in ["one", "two", "three"] {
+            sandbox(name, "--net lab -p 5353:80/udp");
+            assert!(clients.iter().all(answered), "{name}");
+            linkspan(&format!("sandbox rm {name}"));
+            assert!(!clients.iter().any(answered), "after {name}");
+        }
     });
 }
