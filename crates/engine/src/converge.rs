@@ -4,6 +4,7 @@ use linkspan_model::{Endpoint, Id, IfName, Network, is_patch};
 use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, UpperStep, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
 
+use crate::cores::access_bridges;
 use crate::{Engine, Error, Event, PATIENCE};
 
 impl<K: Kernel> Engine<K> {
@@ -66,6 +67,7 @@ impl<K: Kernel> Engine<K> {
         for network in tx.networks()? {
             if !left_out(&Object::Network(network.name.clone())) {
                 whole.merge(desired::network(&network));
+                whole.merge(access_bridges(tx, &network)?.0);
             }
         }
         for sandbox in tx.sandboxes()? {
@@ -87,8 +89,18 @@ impl<K: Kernel> Engine<K> {
             let theirs = Self::whole_state(tx, |object| !at_work(object))?;
             Ok::<_, Error>((desired, theirs, tx.networks()?))
         })?;
-        let scope = Scope { elements: Elements::All, ..Scope::of([&desired]) };
+        let idle = self.store.read(|tx| {
+            let idle = networks.iter().map(|network| Ok(access_bridges(tx, network)?.1));
+            Ok::<_, Error>(idle.collect::<Result<Vec<_>, Error>>()?.concat())
+        })?;
+        let scope = Scope { elements: Elements::All, ..Scope::of(idle.iter().chain([&desired])) };
         let mut observed = self.kernel.observe(&scope)?;
+        // A bridge that nobody is on any more stays if it is there, and is not missed.
+        for state in idle {
+            if state.bridges.keys().all(|bridge| observed.bridges.contains_key(bridge)) {
+                desired.merge(state);
+            }
+        }
         observed.forgive(&desired, &desired);
         if !networks.iter().any(Network::has_bridge) {
             desired.firewall = None;
@@ -114,9 +126,15 @@ impl<K: Kernel> Engine<K> {
         desired: &State,
         observed: &mut State,
     ) -> Result<(), Error> {
-        let bridge = network.bridge_name();
-        for name in self.kernel.bridge_ports(&bridge)? {
-            let (bridge, mtu, isolated) = (bridge.clone(), network.bridge.mtu, false);
+        let numbers = self.store.read(|tx| tx.access_bridges(network.id))?;
+        let numbers = [0].into_iter().chain(numbers.into_iter().map(|(number, _)| number));
+        let mut ports = Vec::new();
+        for bridge in numbers.map(|number| network.bridge_numbered(number)) {
+            let names = self.kernel.bridge_ports(&bridge)?;
+            ports.extend(names.into_iter().map(|name| (name, bridge.clone())));
+        }
+        for (name, bridge) in ports {
+            let (mtu, isolated) = (network.bridge.mtu, false);
             if is_numbered(&name, "veth") && !desired.ports.contains_key(&name) {
                 observed.ports.insert(name, Port { bridge, mtu, isolated, hairpin: false, peer: None });
             } else if is_numbered(&name, "tap") && !desired.taps.contains_key(&name) {

@@ -1,11 +1,16 @@
-//! Networks that are patched into other ones, and those above them.
+//! Networks of several bridges: those that are patched into other ones, and the access bridges of large ones.
 
 use ipnet::IpNet;
-use linkspan_model::{BridgeOptions, Core, Family, Name, Network, Pool, Uplink};
+use linkspan_model::{BridgeOptions, Core, Endpoint, Family, Id, Name, Network, Pool, Uplink};
 use linkspan_plan::{Kernel, State, desired};
 use linkspan_store::{Object, Tx};
 
 use crate::{Engine, Error, NetworkRequest};
+
+/// How many endpoints a bridge of a network gets before the next one is begun. A bridge takes 1,023 ports, and the kernel
+/// the longer to add one the more there are (some 2 microseconds each): with this many, an attach takes the same however
+/// large the network is. Its own bridge has room for 700 access bridges then.
+pub(crate) const CAPACITY: u32 = 250;
 
 /// The network above one that is to be made, and whether that one shares its subnets.
 pub(crate) struct Above {
@@ -117,6 +122,11 @@ impl<K: Kernel> Engine<K> {
                 .because("its frames would go round for ever"));
         }
         let network = self.network_for_use(key.as_str())?;
+        if !network.has_bridge() {
+            return Err(Error::refused(format!("network '{key}' cannot be an uplink"))
+                .because(format!("it has driver {}, and so no bridge", network.driver))
+                .hinting("choose a network of driver bridge"));
+        }
         let same = |subnet: &IpNet| network.pools.iter().any(|pool| pool.subnet == subnet.trunc());
         let shares = request.ipam.subnets.iter().all(same);
         if shares && request.ipv6 && !network.ipv6 {
@@ -128,6 +138,15 @@ impl<K: Kernel> Engine<K> {
                 )));
         }
         Ok(Some(Above { network, shares }))
+    }
+
+    /// What an endpoint stands on: its network, all that this is patched into, and its access bridge.
+    pub(crate) fn ground(&mut self, endpoint: &Endpoint, network: &Network) -> Result<State, Error> {
+        let mut state = self.with_cores(network)?;
+        if endpoint.access > 0 {
+            state.merge(desired::access_bridge(network, endpoint.access));
+        }
+        Ok(state)
     }
 
     /// What a network needs in the kernel, with all that it is patched into.
@@ -144,8 +163,41 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
+/// What the endpoints of one network stand on beside its own bridge: its access bridges that any is on, and those that
+/// none is on any more.
+pub(crate) fn access_bridges(tx: &Tx<'_>, network: &Network) -> Result<(State, Vec<State>), Error> {
+    let (mut used, mut idle) = (State::default(), Vec::new());
+    for (number, endpoints) in tx.access_bridges(network.id)? {
+        let state = desired::access_bridge(network, number);
+        if endpoints > 0 { used.merge(state) } else { idle.push(state) }
+    }
+    Ok((used, idle))
+}
+
+/// All that there is or was of a network's bridges.
+pub(crate) fn all_bridges(tx: &Tx<'_>, network: &Network) -> Result<State, Error> {
+    let (mut all, idle) = access_bridges(tx, network)?;
+    all.merge(desired::network(network));
+    idle.into_iter().for_each(|state| all.merge(state));
+    Ok(all)
+}
+
 /// The networks that are patched into `network`.
 pub(crate) fn below(tx: &Tx<'_>, network: &Network) -> Result<Vec<Name>, Error> {
     let patched = |other: &Network| other.core.as_ref().is_some_and(|core| core.id == network.id);
     Ok(tx.networks()?.into_iter().filter(patched).map(|other| other.name).collect())
+}
+
+/// Every network, those that are patched into others before these.
+pub(crate) fn lowest_first(tx: &Tx<'_>) -> Result<Vec<Network>, Error> {
+    let mut left = tx.networks()?;
+    let mut sorted = Vec::new();
+    while !left.is_empty() {
+        let cores: Vec<Id> = left.iter().filter_map(|network| Some(network.core.as_ref()?.id)).collect();
+        let (above, lowest): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|network| cores.contains(&network.id));
+        sorted.extend(lowest);
+        left = above;
+    }
+    Ok(sorted)
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use linkspan_model::{
     BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
 };
-use linkspan_plan::{HostPrefix, Kernel, Scope, State, desired, ipam};
+use linkspan_plan::{HostPrefix, Kernel, Scope, State, ipam};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, Tx};
 
 use crate::error::Kind;
@@ -261,7 +261,7 @@ impl<K: Kernel> Engine<K> {
     pub fn prune_networks(&mut self) -> Result<Vec<Name>, Error> {
         self.settle()?;
         let mut pruned = Vec::new();
-        for network in self.store.read(lowest_first)? {
+        for network in self.store.read(cores::lowest_first)? {
             match self.remove_unused(&network) {
                 Ok(true) => pruned.push(network.name),
                 Ok(false) => {}
@@ -300,7 +300,7 @@ impl<K: Kernel> Engine<K> {
     /// Takes a network out of kernel, files and store, with its journal entries. The firewall table goes with the last.
     pub(crate) fn erase_network(&mut self, network: &Network) -> Result<(), Error> {
         self.tell_of_port_left(network);
-        let mut former = desired::network(network);
+        let mut former = self.store.read(|tx| cores::all_bridges(tx, network))?;
         // Other networks may need it: that is looked up when nobody else changes the host.
         former.upper.vlans.clear();
         self.converge(State { firewall: Some([].into()), ..State::default() }, &former)?;
@@ -356,20 +356,6 @@ fn always_there(name: &Name) -> Error {
     Error::refused(format!("network '{name}' cannot be removed"))
         .because("it always exists")
         .hinting("`linkspan network prune` puts away what no sandbox uses")
-}
-
-/// Every network, those that are patched into others before these.
-fn lowest_first(tx: &Tx<'_>) -> Result<Vec<Network>, Error> {
-    let mut left = tx.networks()?;
-    let mut sorted = Vec::new();
-    while !left.is_empty() {
-        let cores: Vec<Id> = left.iter().filter_map(|network| Some(network.core.as_ref()?.id)).collect();
-        let (above, lowest): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|network| cores.contains(&network.id));
-        sorted.extend(lowest);
-        left = above;
-    }
-    Ok(sorted)
 }
 
 fn sandboxes_on(tx: &Tx<'_>, network: Id) -> Result<Vec<Name>, Error> {

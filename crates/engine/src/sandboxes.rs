@@ -222,8 +222,8 @@ impl<K: Kernel> Engine<K> {
     fn realise(&mut self, sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> Result<(), Error> {
         self.write_names(sandbox, attached)?;
         let mut wanted = State::default();
-        for (_, network) in attached {
-            wanted.merge(self.with_cores(network)?);
+        for (endpoint, network) in attached {
+            wanted.merge(self.ground(endpoint, network)?);
         }
         wanted.merge(desired::sandbox(sandbox, attached));
         self.converge(wanted, &State::default())

@@ -8,6 +8,7 @@ use linkspan_plan::{Inside, Kernel, Upper, desired};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::converge::attached;
+use crate::cores::CAPACITY;
 use crate::error::Obstacle;
 use crate::foreign::leads_away;
 use crate::machines::{insert_machine, tap_name};
@@ -53,6 +54,7 @@ pub fn wire(
         wire: attach.wire,
         ifname,
         mac: mac.ok_or_else(|| Error::refused(format!("network '{}' has no subnet", network.name)))?,
+        access: if network.has_bridge() { tx.bridge_with_room(network.id, CAPACITY)? } else { 0 },
         addresses_of: network.is_switch().then(|| network.address_space()),
         leases,
         aliases: attach.aliases.clone(),
@@ -173,7 +175,7 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>((before, after, journal))
         })?;
         let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
-        let mut wanted = self.with_cores(&network)?;
+        let mut wanted = self.ground(endpoint, &network)?;
         let mut whole = desired::sandbox(&sandbox, &after);
         whole.retain_wires(|device| *device == endpoint.host_ifname());
         whole.upper.retain_child(endpoint.id.mark());

@@ -59,6 +59,9 @@ pub struct Endpoint {
     pub ifname: IfName,
     /// The interface's MAC.
     pub mac: Mac,
+    /// Which of the network's bridges it is on: 0 is the network's own, the others are access bridges below that.
+    #[serde(default)]
+    pub access: u16,
     /// The network whose leases its addresses are, if that is another.
     #[serde(default)]
     pub addresses_of: Option<Id>,

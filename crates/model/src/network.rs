@@ -352,6 +352,11 @@ impl Network {
         self.bridge.bridge.clone().unwrap_or_else(|| self.id.bridge_ifname())
     }
 
+    /// Its bridge `number`: 0 is its own, the others are access bridges below that.
+    pub fn bridge_numbered(&self, number: u16) -> IfName {
+        if number == 0 { self.bridge_name() } else { self.id.access_bridge_ifname(number) }
+    }
+
     /// The bridge's MAC, the same after a reboot: that of its network card, whose neighbours keep it, or one that follows
     /// the first gateway, or if that is on another bridge the network's identity.
     pub fn bridge_mac(&self) -> Option<Mac> {

@@ -72,6 +72,13 @@ pub fn network(network: &Network) -> State {
     state
 }
 
+/// What an access bridge of `network` needs beside the network: itself, and what plugs it into the network's own bridge.
+///
+/// A bridge takes 1,023 ports (BR_MAX_PORTS), so what is more goes to others below it.
+pub fn access_bridge(network: &Network, number: u16) -> State {
+    segment::access(network, number)
+}
+
 /// What a sandbox needs beside its networks: its namespace, a veth pair for each endpoint, default routes, and
 /// its published ports. `attached` holds every endpoint of it with the network that it is on.
 pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
@@ -110,7 +117,8 @@ fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Net
     }
     let device = endpoint.host_ifname();
     state.sysctls.extend(uplink::sysctls(network, endpoint));
-    let (bridge, mtu, isolated) = (network.bridge_name(), network.bridge.mtu, !network.bridge.icc);
+    let bridge = network.bridge_numbered(endpoint.access);
+    let (mtu, isolated) = (network.bridge.mtu, !network.bridge.icc);
     if let Some(shaper) = shaper(endpoint) {
         state.shapers.insert(device.clone(), shaper);
     }

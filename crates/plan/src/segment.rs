@@ -31,6 +31,16 @@ pub(crate) fn plug(network: &Network, state: &mut State) {
     state.patches.extend([Link { network, number: 0, bridge, above, isolated: !core.icc }.patch()]);
 }
 
+/// Access bridge `number` of `network`. Without icc its ports are isolated as all are, and so is what leads to it on the
+/// network's own bridge; what leads up from it is not.
+pub(crate) fn access(network: &Network, number: u16) -> State {
+    let bridge = network.bridge_numbered(number);
+    let mut state = switch(network, bridge.clone(), network.id.switch_mac(number));
+    let (above, isolated) = (network.bridge_name(), !network.bridge.icc);
+    state.patches.extend([Link { network, number, bridge, above, isolated }.patch()]);
+    state
+}
+
 /// A bridge on which the host is nobody. What passes belongs to the bridge above, where the host's address is: there it
 /// is routed, translated and kept apart. What a sandbox sends to this bridge itself goes nowhere.
 pub(crate) fn switch(network: &Network, name: IfName, mac: Mac) -> State {

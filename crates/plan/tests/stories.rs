@@ -69,6 +69,7 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         sandbox: of.id,
         ifname: IfName::numbered("eth", usize::from(number % 16)),
         mac: Mac::for_ip(address),
+        access: 0,
         addresses_of: None,
         leases: vec![Lease { subnet: pool.subnet, address, gateway, reused: false }],
         aliases: Vec::new(),

@@ -175,6 +175,7 @@ fn endpoint(number: u32) -> Endpoint {
         sandbox: id(1, number),
         ifname: "eth0".parse().unwrap(),
         mac: Mac::for_ip(address),
+        access: 0,
         addresses_of: None,
         leases: vec![Lease {
             subnet: "10.0.0.0/8".parse().unwrap(),

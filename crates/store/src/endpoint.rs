@@ -25,6 +25,7 @@ impl Tx<'_> {
             ),
         )?;
         one(added, || StoreError::Exists { kind: KIND, name: endpoint.id.short() })?;
+        self.enter_bridge(endpoint)?;
         for lease in &endpoint.leases {
             self.take_lease(endpoint.address_space(), lease.address, endpoint.id)?;
         }
@@ -65,7 +66,8 @@ impl Tx<'_> {
         self.first(sql, [network.to_string()], |_| Ok(())).map(|found| found.is_some())
     }
 
-    /// Replaces what is stored of an endpoint; leases and published ports follow. Network and sandbox stay.
+    /// Replaces what is stored of an endpoint; leases and published ports follow. Network, bridge and sandbox
+    /// stay.
     ///
     /// # Errors
     /// [`StoreError::Missing`] if it is not there, [`StoreError::AddressTaken`] or [`StoreError::PortTaken`] if
@@ -94,6 +96,7 @@ impl Tx<'_> {
     pub fn delete_endpoint(&self, id: Id) -> Result<(), StoreError> {
         let sql = "DELETE FROM endpoint WHERE id = ?1 RETURNING doc";
         let Some(endpoint) = self.take::<Endpoint>(sql, [id.to_string()])? else { return Ok(()) };
+        self.leave_bridge(&endpoint)?;
         for lease in &endpoint.leases {
             self.release_lease(endpoint.address_space(), lease.address, id)?;
         }

@@ -5,6 +5,7 @@
 //! What lives only as long as the boot (sandboxes, endpoints, leases, published ports, journal) is emptied by
 //! the first opening after one; networks stay.
 
+mod access;
 mod address;
 mod boot;
 mod endpoint;

@@ -99,6 +99,7 @@ impl Tx<'_> {
         self.change("DELETE FROM network WHERE id = ?1", [&id])?;
         self.change("DELETE FROM lease WHERE network = ?1", [&id])?;
         self.change("DELETE FROM fresh WHERE network = ?1", [&id])?;
+        self.change("DELETE FROM access WHERE network = ?1", [&id])?;
         Ok(())
     }
 

@@ -13,14 +13,21 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use crate::StoreError;
 use crate::lock::{self, Mode};
 
-/// The format that `schema.sql` describes, kept as the database's `user_version`.
-const FORMAT: i32 = 1;
+/// The format that `schema.sql` and `access.sql` describe, kept as the database's `user_version`.
+const FORMAT: i32 = 2;
+/// The format before, which had no bridges but one for each network.
+const FORMER: i32 = 1;
 /// `LNKS`, by which file(1) and we tell the database from another application's.
 const APPLICATION: i32 = 0x4c4e_4b53;
 /// Bytes per page. A command changes a few dozen bytes on each of some fifteen pages, and the log holds whole
 /// ones: this size was the best of 512 to 4096 on tmpfs and disk alike (`examples/cost.rs`).
 const PAGE: u32 = 2048;
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("access.sql"));
+/// What leads from the format before to this one.
+const UPGRADE: &str = concat!(
+    include_str!("access.sql"),
+    "INSERT INTO access SELECT network, 0, count(*) FROM endpoint GROUP BY network;"
+);
 
 /// How long to wait for other processes to lay out the tables.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,8 +42,8 @@ pub(crate) fn database(dir: &Path, path: &Path, lock_file: &Path) -> Result<Conn
     let failed = |cause| StoreError::from_sql(path, cause);
     let connection = connect(dir, path)?;
     configure(&connection).map_err(failed)?;
-    if is_new(&connection, path)? {
-        create(&connection, path, lock_file)?;
+    if look(&connection, path)? != Found::Current {
+        lay_out(&connection, path, lock_file)?;
     }
     connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed)?;
     Ok(connection)
@@ -83,33 +90,48 @@ fn wait_for_others(attempt: i32) -> bool {
     attempt < ATTEMPTS
 }
 
-/// Whether the database is empty still; an error if it is neither that nor of our format.
-fn is_new(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+/// What a database is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Of our format.
+    Current,
+    /// Of the format before.
+    Former,
+    /// Empty still.
+    Nothing,
+}
+
+/// What the database is; an error if it is of another's making, or a newer format.
+fn look(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
     let failed = |cause| StoreError::from_sql(path, cause);
     // One snapshot, or another process might lay out the tables between the questions.
     let snapshot = connection.unchecked_transaction().map_err(failed)?;
     let number = |sql: &str| snapshot.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(failed);
     let path = path.to_owned();
     match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
-        (APPLICATION, FORMAT) => Ok(false),
+        (APPLICATION, FORMAT) => Ok(Found::Current),
+        (APPLICATION, FORMER) => Ok(Found::Former),
         (APPLICATION, found) if found > FORMAT => Err(StoreError::Newer { path, found, known: FORMAT }),
-        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(true),
+        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Found::Nothing),
         _ => Err(StoreError::Foreign { path }),
     }
 }
 
-/// Lays out the tables, unless another process did while we waited for it.
-fn create(connection: &Connection, path: &Path, lock_file: &Path) -> Result<(), StoreError> {
+/// Lays out the tables, or those that came later, unless another process did while we waited for it.
+fn lay_out(connection: &Connection, path: &Path, lock_file: &Path) -> Result<(), StoreError> {
     let failed = |cause| StoreError::from_sql(path, cause);
     let Some(_lock) = lock::lock(lock_file, "format", Mode::Exclusive, PATIENCE)? else {
         return Err(failed(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)));
     };
-    if !is_new(connection, path)? {
-        return Ok(());
-    }
-    let lay_out = format!(
-        "PRAGMA page_size = {PAGE}; PRAGMA synchronous = NORMAL; PRAGMA journal_mode = WAL;
-         BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT"
+    let pragmas =
+        format!("PRAGMA page_size = {PAGE}; PRAGMA synchronous = NORMAL; PRAGMA journal_mode = WAL;");
+    let (before, tables) = match look(connection, path)? {
+        Found::Current => return Ok(()),
+        Found::Former => (String::new(), UPGRADE),
+        Found::Nothing => (pragmas, SCHEMA),
+    };
+    let change = format!(
+        "{before} BEGIN IMMEDIATE; {tables} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT"
     );
-    connection.execute_batch(&lay_out).map_err(failed)
+    connection.execute_batch(&change).map_err(failed)
 }

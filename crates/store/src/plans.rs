@@ -21,6 +21,7 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
         sandbox: id,
         ifname: "eth0".parse().unwrap(),
         mac: Mac::for_ip(address),
+        access: 0,
         addresses_of: None,
         leases: vec![linkspan_model::Lease {
             subnet: "10.0.0.0/8".parse().unwrap(),
@@ -56,6 +57,8 @@ fn short_path(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.endpoints_of_sandbox(id)?;
     tx.endpoints_of_network(id)?;
     tx.endpoint_count(id)?;
+    tx.bridge_with_room(id, 1)?;
+    tx.access_bridges(id)?;
     tx.network_in_use(id)?;
     tx.lease_holder(id, "10.0.0.2".parse().unwrap())?;
     tx.note_taken(id, "10.0.0.4".parse().unwrap())?;

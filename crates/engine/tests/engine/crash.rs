@@ -6,6 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::machine::{Death, Machine};
+use crate::patched::below;
 use crate::site::{Picture, Site, in_ovs, limited, network, on_lan, on_parent, publishing, sandbox, tap, to};
 
 type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
@@ -18,7 +19,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 13] = [
+const STORIES: [Story; 14] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -53,6 +54,12 @@ const STORIES: [Story; 13] = [
         site: with_flat,
         make: |engine| engine.create_sandbox(&publishing("x", &["lan"], &["8081:80"])).map(drop),
         unmake: |engine| engine.remove_sandbox("x", false),
+    },
+    Story {
+        what: "a network patched into another",
+        site: with_neighbour,
+        make: |engine| engine.create_network(below("new", "lab", &[])).map(drop),
+        unmake: |engine| engine.remove_network("new").map(drop),
     },
     Story {
         what: "a sandbox on two networks with published ports",

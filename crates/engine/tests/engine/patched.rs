@@ -7,7 +7,7 @@ use linkspan_plan::{PatchEnd, Step};
 use crate::site::{Site, network, sandbox, told};
 
 /// A network below `core`: without subnets it shares those of `core`.
-fn below(name: &str, core: &str, subnets: &[&str]) -> NetworkRequest {
+pub fn below(name: &str, core: &str, subnets: &[&str]) -> NetworkRequest {
     let mut request = network(name, "10.0.0.0/8");
     request.ipam.subnets = subnets.iter().map(|subnet| subnet.parse().unwrap()).collect();
     request.options.insert("linkspan.uplink".to_owned(), format!("network:{core}"));

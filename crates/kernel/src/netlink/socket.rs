@@ -26,6 +26,8 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const RECEIVE: usize = 32 * 1024;
 /// What the send and receive queues are asked to hold; the kernel may grant less.
 const QUEUE: i32 = 4 * 1024 * 1024;
+/// How many requests go together: the kernel reserves some kilobytes for the answer to each.
+const AT_ONCE: usize = 32;
 /// How often a dump is asked for before giving up on a kernel that changes all the time.
 const DUMPS: u32 = 100;
 
@@ -132,14 +134,30 @@ impl Socket {
         errors.into_iter().next().map_or(Ok(answers), Err)
     }
 
-    /// As [`batch`](Self::batch), but gives the answers and every failed message, in order.
+    /// As [`batch`](Self::batch), but gives the answers and every failed message, in order. Of very many messages so many
+    /// are sent together as have room for their answers in the receive queue.
     ///
     /// # Errors
     /// If the batch as a whole could not be sent or its answers not read.
     pub fn attempt(&mut self, messages: Vec<Message>) -> Result<(Vec<Answer>, Vec<Error>), Error> {
-        if messages.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+        let (mut answers, mut errors) = (Vec::new(), Vec::new());
+        let (mut rest, mut start) = (messages, 0);
+        while !rest.is_empty() {
+            let behind = rest.split_off(rest.len().min(AT_ONCE));
+            let count = rest.len();
+            let (some, failed) = self.attempt_some(std::mem::replace(&mut rest, behind))?;
+            answers.extend(some.into_iter().map(|answer| Answer { index: start + answer.index, ..answer }));
+            errors.extend(
+                failed
+                    .into_iter()
+                    .map(|error| Error { index: error.index.map(|index| start + index), ..error }),
+            );
+            start += count;
         }
+        Ok((answers, errors))
+    }
+
+    fn attempt_some(&mut self, messages: Vec<Message>) -> Result<(Vec<Answer>, Vec<Error>), Error> {
         let first = self.sequence.wrapping_add(1);
         let count = messages.len();
         let bytes = messages
@@ -347,6 +365,18 @@ mod tests {
         assert_eq!(answers.iter().map(|answer| answer.index).collect::<Vec<_>>(), [0, 1]);
         let error = socket.batch(vec![get_link(1), get_link(0x7fff_fff0), get_link(1)]).unwrap_err();
         assert_eq!((error.index, error.errno), (Some(1), Errno::ENODEV));
+    }
+
+    #[test]
+    fn a_batch_may_be_larger_than_the_queue_for_its_answers() {
+        let mut socket = Socket::open(Family::Route).unwrap();
+        let requests = (0..3000).map(|n| get_link(if n % 1000 == 999 { 0x7fff_fff0 } else { 1 }));
+        let (answers, errors) = socket.attempt(requests.collect()).unwrap();
+        assert_eq!((answers.len(), answers.last().unwrap().index), (2997, 2998));
+        assert_eq!(
+            errors.iter().map(|error| error.index).collect::<Vec<_>>(),
+            [Some(999), Some(1999), Some(2999)]
+        );
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         sandbox: id(1),
         ifname: "eth0".parse().unwrap(),
         mac: Mac::from_bytes([2, 0x42, 0, 0, 0, byte]),
+        access: 0,
         addresses_of: None,
         leases: addresses.iter().map(lease).collect(),
         aliases: vec![name("alias")],

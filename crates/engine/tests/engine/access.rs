@@ -1,0 +1,116 @@
+//! Networks with more endpoints than one bridge gets.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use linkspan_model::{Endpoint, Id};
+use linkspan_plan::PatchEnd;
+
+use crate::machine::Death;
+use crate::site::{Site, sandbox};
+
+/// `lab`, whose own bridge has all the endpoints that it gets but for `left`: rows of sandboxes that nobody knows.
+fn nearly_full(left: u32) -> Site {
+    let site = Site::with_networks();
+    site.engine().create_sandbox(&sandbox("first", &["lab"])).unwrap();
+    let known = site.engine().sandbox("first").unwrap().attached.remove(0).0;
+    site.store()
+        .write(|tx| {
+            (1..250 - left).try_for_each(|number| {
+                let mut bytes = [0; 32];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                let id = Id::from_bytes(bytes);
+                tx.insert_endpoint(&Endpoint { id, sandbox: id, leases: Vec::new(), ..known.clone() })
+            })
+        })
+        .unwrap();
+    site
+}
+
+#[test]
+fn what_has_no_room_on_the_bridge_goes_to_one_below() {
+    let site = nearly_full(1);
+    for name in ["last", "more", "yet-more"] {
+        site.engine().create_sandbox(&sandbox(name, &["lab", "wide"])).unwrap();
+    }
+    let lab = site.engine().network("lab").unwrap().network;
+    let access = lab.bridge_numbered(1);
+    let on: Vec<_> = ["last", "more", "yet-more"]
+        .map(|name| {
+            let view = site.engine().sandbox(name).unwrap();
+            view.attached.iter().find(|(_, network)| network.id == lab.id).unwrap().0.access
+        })
+        .into();
+    assert_eq!(on, [0, 1, 1]);
+    let state = site.machine.state();
+    assert_eq!(state.ports.values().filter(|port| port.bridge == access).count(), 2);
+    let patch = &state.patches[&lab.id.uplink_ifname(1)];
+    assert_eq!((&patch.bridge, &patch.to), (&access, &PatchEnd::Bridge(lab.bridge_name())));
+    site.assert_in_order();
+
+    // The one that leaves makes room; a bridge that nobody is on any more stays, and goes with the network.
+    site.engine().remove_sandbox("last", false).unwrap();
+    site.engine().create_sandbox(&sandbox("late", &["lab"])).unwrap();
+    assert_eq!(site.engine().sandbox("late").unwrap().attached[0].0.access, 0);
+    for name in ["more", "yet-more", "late", "first"] {
+        site.engine().remove_sandbox(name, false).unwrap();
+    }
+    assert!(site.machine.state().bridges.contains_key(&access));
+    site.assert_in_order();
+    site.engine().remove_network("lab").unwrap();
+    let state = site.machine.state();
+    assert!(!state.bridges.contains_key(&access) && state.patches.is_empty());
+    site.assert_in_order();
+}
+
+#[test]
+fn repair_restores_a_bridge_that_is_used_and_does_not_miss_one_that_is_not() {
+    let site = nearly_full(0);
+    site.engine().create_sandbox(&sandbox("more", &["lab"])).unwrap();
+    let lab = site.engine().network("lab").unwrap().network;
+    let access = lab.bridge_numbered(1);
+    let lose = || {
+        site.machine.with(|fake| {
+            fake.state.bridges.remove(&access);
+            fake.state.patches.clear();
+            fake.state.ports.retain(|_, port| port.bridge != access);
+            fake.state.routes.retain(|route| route.namespace.as_str() != "more");
+        });
+    };
+    lose();
+    site.engine().repair(false).unwrap();
+    assert!(site.machine.state().bridges.contains_key(&access));
+    assert_eq!(site.machine.state().ports.len(), 2);
+    site.assert_in_order();
+    site.engine().remove_sandbox("more", false).unwrap();
+    lose();
+    site.engine().repair(false).unwrap();
+    assert!(!site.machine.state().bridges.contains_key(&access));
+    site.assert_in_order();
+    site.engine().create_sandbox(&sandbox("more", &["lab"])).unwrap();
+    site.assert_in_order();
+}
+
+#[test]
+fn whoever_dies_while_one_is_begun_leaves_it_whole_or_not_at_all() {
+    for call in 0.. {
+        let site = nearly_full(0);
+        site.machine.doom(Some(Death::After(call)));
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            site.engine().create_sandbox(&sandbox("more", &["lab"])).map(drop)
+        }));
+        if site.machine.doom(None) {
+            made.unwrap().unwrap();
+            assert!(call > 3, "nobody died");
+            break;
+        }
+        site.engine().repair(false).unwrap();
+        site.assert_in_order();
+        site.engine().create_sandbox(&sandbox("more", &["lab"])).unwrap();
+        site.assert_in_order();
+        site.engine().remove_sandbox("more", false).unwrap();
+        site.engine().remove_sandbox("first", false).unwrap();
+        site.engine().remove_network("lab").unwrap();
+        let state = site.machine.state();
+        assert_eq!((state.bridges.len(), state.patches.len()), (1, 0), "after death {call}");
+    }
+}
