@@ -29,6 +29,12 @@ const SANDBOX: [Story; 2] = [
     Story { before: &[], killed: CREATE, check: sandbox_works, after: &["sandbox rm -f x"] },
     Story { before: &[CREATE], killed: "sandbox rm x", check: sandbox_works, after: &["sandbox rm -f x"] },
 ];
+const ADOPT: &str = "sandbox create --netns /run/netns/theirs --net lab --net wide -p 8081:80 \
+                     -p 9000-9020:9000-9020/udp x";
+const GUEST: [Story; 2] = [
+    Story { before: &[], killed: ADOPT, check: guest_as_listed, after: &["sandbox rm -f x"] },
+    Story { before: &[ADOPT], killed: "sandbox rm x", check: guest_as_listed, after: &["sandbox rm -f x"] },
+];
 const ATTACHMENT: [Story; 2] = [
     Story {
         before: &["sandbox create --net lab x"],
@@ -62,6 +68,17 @@ const FOUND: &str = "network create --subnet 10.9.0.0/24 -o com.docker.network.b
 #[test]
 fn a_sandbox_made_or_removed_by_a_killed_command_is_whole_or_gone() {
     linkspan_lab::run(here!(), || rounds(&SANDBOX));
+}
+
+#[test]
+fn a_namespace_that_was_given_is_left_as_it_was_by_a_killed_command() {
+    linkspan_lab::run(here!(), || {
+        sh("ip netns add theirs && ip -n theirs link set lo up");
+        let inside = || sh("ip -n theirs -d link; ip -n theirs address; ip -n theirs route show table all");
+        let before = inside();
+        rounds(&GUEST);
+        assert_eq!(inside(), before);
+    });
 }
 
 #[test]
@@ -147,6 +164,16 @@ fn kill_after(line: &str, delay: Duration) -> bool {
     sleep(delay.saturating_sub(begin.elapsed()));
     child.kill().unwrap();
     child.wait().unwrap().code().is_some()
+}
+
+fn guest_as_listed() {
+    if listed("sandbox").contains(&"x".to_owned()) {
+        ["10.7.0.1", "10.8.0.1"]
+            .iter()
+            .for_each(|gateway| drop(sh(&format!("ip netns exec x ping -c1 -W2 {gateway}"))));
+    } else {
+        assert_eq!(sh("ip -n theirs -br link").lines().count(), 1);
+    }
 }
 
 fn sandbox_works() {
