@@ -278,3 +278,16 @@ fn parents_that_cannot_be_are_refused() {
         before.is_unchanged();
     });
 }
+
+#[test]
+fn an_address_that_somebody_on_the_lan_has_is_nobody_elses() {
+    run(here!(), || {
+        let lan = Switched::new();
+        lan.outside.sh("ip address add 192.0.2.2/24 dev lan0");
+        let (a, b) = two("");
+        assert_eq!(source(&lan.outside, Protocol::Tcp, "192.0.2.3:80"), "192.0.2.9");
+        a.pings("192.0.2.4");
+        b.pings("192.0.2.2");
+        refused("sandbox create --net lan,ip=192.0.2.2 c").says(&["192.0.2.2 is in use on the LAN"]);
+    });
+}

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use linkspan_model::{
     BridgeOptions, Endpoint, Family, IfName, IpamRequest, Mac, Name, NetAttach, Network, Pool,
 };
-use linkspan_plan::{CardFacts, Kernel, State, desired};
+use linkspan_plan::{CardFacts, Failure, Kernel, State, desired};
 use linkspan_store::{JournalEntry, Mode, Object, Tx};
 
 use crate::networks::{draft, end_all, refuse_namesake};
@@ -74,7 +74,7 @@ impl Asked {
         attach: &NetAttach,
         endpoint: &Endpoint,
     ) -> Result<(), Error> {
-        if network.uplink_card().is_none() {
+        if network.lan().is_none() {
             return Ok(());
         }
         let wanted = |address| {
@@ -263,7 +263,12 @@ impl<K: Kernel> Engine<K> {
                 .because(format!("others on the LAN have every address that is left, for one {address}"))
                 .hinting("give the network a --ip-range that is Linkspan's alone"));
         }
-        let taken = self.ask(&network.bridge_name(), &asked)?;
+        let taken = match network.lan().map(|device| self.ask(&device, &asked)) {
+            // After a boot, a sub-interface is made with the first sandbox on it.
+            Some(Err(Error::Kernel(error))) if error.failure == Failure::NotFound => Vec::new(),
+            Some(taken) => taken?,
+            None => Vec::new(),
+        };
         for (address, wanted) in addresses {
             let Some((_, mac)) = taken.iter().find(|(other, _)| other == address) else {
                 self.asked.free.insert(*address);

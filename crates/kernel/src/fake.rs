@@ -168,7 +168,8 @@ impl Kernel for Fake {
         addresses: &[IpAddr],
     ) -> std::result::Result<Vec<(IpAddr, Mac)>, KernelError> {
         self.alive()?;
-        if !self.state.bridges.contains_key(device) && !self.cards.contains_key(device) {
+        let carries = self.state.bridges.contains_key(device) || self.is_parent(device);
+        if !carries && !self.cards.contains_key(device) {
             return Err(absent(device).of(format!("ask on {device}")));
         }
         let owner = |address: &IpAddr| Some((*address, *self.neighbours.get(address)?));

@@ -336,6 +336,14 @@ impl Network {
         }
     }
 
+    /// The device by which its sandboxes are on a LAN with others, if they are.
+    pub fn lan(&self) -> Option<IfName> {
+        match &self.parent {
+            Some(parent) => Some(parent.device.clone()).filter(|_| !parent.kind.is_routed()),
+            None => self.uplink_card().map(|_| self.bridge_name()),
+        }
+    }
+
     /// What the interface inside a sandbox is called, before its number.
     pub fn iface_prefix(&self) -> &str {
         self.parent.as_ref().map_or(&self.bridge.iface_prefix, |parent| &parent.iface_prefix)

@@ -128,3 +128,28 @@ fn a_device_that_was_deleted_comes_back() {
     assert_eq!(site.picture(), before);
     site.assert_in_order();
 }
+
+#[test]
+fn an_address_that_somebody_on_the_lan_has_is_passed_over() {
+    let site = on_lan();
+    made(&site, plain(Driver::Macvlan, &[]));
+    site.machine.with(|fake| {
+        fake.neighbours.insert("192.0.2.1".parse().unwrap(), "02:00:00:00:00:99".parse().unwrap());
+    });
+    let made = site.engine().create_sandbox(&sandbox("a", &["lan"])).unwrap();
+    assert_eq!(made.attached[0].0.leases[0].address.to_string(), "192.0.2.2");
+    let error = site.engine().create_sandbox(&sandbox("b", &["lan,ip=192.0.2.1"])).unwrap_err();
+    assert!(error.causes()[0].contains("02:00:00:00:00:99"), "{error:?}");
+    site.assert_in_order();
+}
+
+#[test]
+fn a_sub_interface_comes_again_after_a_boot() {
+    let mut site = Site::new().with_card();
+    made(&site, on_parent("lan", "eth1.10", "10.1.0.0/24"));
+    site.reboot();
+    assert!(site.machine.state().upper.is_empty());
+    site.engine().create_sandbox(&sandbox("a", &["lan"])).unwrap();
+    assert_eq!(site.machine.state().upper.vlans.len(), 1);
+    site.assert_in_order();
+}

@@ -54,9 +54,12 @@ impl Fake {
         keys.filter(move |(inside, _)| inside == namespace).map(|(_, ifname)| ifname)
     }
 
+    pub(super) fn is_parent(&self, name: &IfName) -> bool {
+        self.parents.contains_key(name) || self.state.upper.vlans.contains_key(name)
+    }
+
     fn carries(&self, name: &IfName) -> Result<()> {
-        let there = self.parents.contains_key(name) || self.state.upper.vlans.contains_key(name);
-        if there { Ok(()) } else { Err(absent(name)) }
+        if self.is_parent(name) { Ok(()) } else { Err(absent(name)) }
     }
 
     fn is_up(&self, name: &IfName) -> bool {

@@ -114,8 +114,8 @@ impl Wire {
 
     fn send(&self, frame: &[u8]) -> Result<()> {
         match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
-            // A full queue loses a probe; there are more.
-            Ok(_) | Err(Errno::ENOBUFS | Errno::EAGAIN) => Ok(()),
+            // A full queue loses a probe; there are more. Nobody is behind a device that is down.
+            Ok(_) | Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::ENETDOWN) => Ok(()),
             Err(errno) => Err(Refusal::from(errno).at("send a probe")),
         }
     }
