@@ -67,7 +67,8 @@ fn limits_are_seen_as_they_were_set_and_leave_nothing() {
         steps.push(Step::Shape(device("veth3"), half));
         apply_and_see(&mut host, &steps);
         let shown = sh("tc -s qdisc; tc filter show dev veth2 ingress");
-        for word in ["rate 10Mbit burst 32Kb", "rate 20Mbit burst 32Kb", "clsact", "Redirect to device ifb2"]
+        for word in
+            ["rate 10Mbit burst 32Kb", "rate 20Mbit burst 50000b", "clsact", "Redirect to device ifb2"]
         {
             assert!(shown.contains(word), "{word}: {shown}");
         }
