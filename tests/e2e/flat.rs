@@ -65,7 +65,9 @@ fn sandboxes_live_on_the_lan() {
         }
         let inside = a.sh("ip route");
         assert!(inside.contains("default via 192.168.0.254"), "{inside}");
-        assert!(linkspan("network inspect flat").contains("\"DefaultGatewayIPv4\": \"192.168.0.254\""));
+        let shown = &json("network inspect flat")[0];
+        assert_eq!(shown["IPAM"]["Config"][0]["AuxiliaryAddresses"]["DefaultGatewayIPv4"], "192.168.0.254");
+        assert_eq!(shown["Uplink"]["Device"], "eth1");
         linkspan("sandbox rm a b");
         linkspan("network rm flat");
         lan.neighbour.pings("192.168.0.5");
@@ -87,6 +89,124 @@ fn sessions_of_the_host_live_on() {
         {
             println!("{what}: a byte took {:?} at most", session.end());
         }
+    });
+}
+
+#[test]
+fn hardly_a_packet_is_lost() {
+    run(here!(), || {
+        let _lan = Lan::new();
+        for change in [format!("{FLAT} flat"), "network rm flat".to_owned()] {
+            let pings = std::thread::spawn(|| sh("ping -n -q -i 0.002 -c 400 192.168.0.9 || true"));
+            sleep(Duration::from_millis(250));
+            linkspan(&change);
+            let told = pings.join().expect("its output");
+            let received = told.split("received").next().and_then(|text| text.split_whitespace().last());
+            let received: u32 = received.and_then(|number| number.parse().ok()).expect("a number");
+            println!("{} of 400 packets lost, 2 ms apart, by {change}", 400 - received);
+            assert!(received > 370, "{told}");
+        }
+    });
+}
+
+#[test]
+fn what_is_done_by_hand_takes_nothing_of_the_card_along() {
+    run(here!(), || {
+        let lan = Lan::new();
+        furnish();
+        let before = ways("eth1");
+        for repaired in [true, false] {
+            linkspan(&format!("{FLAT} flat"));
+            sh("ip link del br0");
+            if repaired {
+                linkspan("repair");
+                assert!(linkspan("repair --dry-run").is_empty());
+                linkspan("sandbox create --net flat,ip=192.168.0.100 a");
+                lan.neighbour.pings("192.168.0.100");
+                linkspan("sandbox rm a");
+            }
+            linkspan("network rm flat");
+            // Neighbours are not on record.
+            let known = |ways: &str| {
+                ways.lines().filter(|line| !line.contains("PERMANENT")).collect::<Vec<_>>().join("\n")
+            };
+            let lifetimes = |ways: String| ways.replace("forever", "Nsec");
+            assert_eq!(lifetimes(known(&ways("eth1"))), lifetimes(known(&before)), "repaired: {repaired}");
+            lan.neighbour.pings("192.168.0.5");
+            sh("ip neigh replace 192.168.0.200 lladdr 02:00:00:00:00:c8 dev eth1 nud permanent");
+            sh("ip neigh replace 2001:db8::c8 lladdr 02:00:00:00:00:c8 dev eth1 nud permanent");
+        }
+        linkspan(&format!("{FLAT} flat"));
+        // What a DHCP client would do.
+        sh("ip addr add 192.168.0.44/24 dev br0 && ip addr del 192.168.0.77/24 dev br0");
+        sh("ip link set eth1 nomaster");
+        linkspan("network rm flat");
+        let now = sh("ip addr show dev eth1");
+        assert!(now.contains("192.168.0.44/24") && !now.contains("192.168.0.77/24"), "{now}");
+    });
+}
+
+#[test]
+fn a_card_that_is_pulled_out_is_in_nobodys_way() {
+    run(here!(), || {
+        let lan = Lan::new();
+        linkspan(&format!("{FLAT} flat"));
+        lan.switch.sh("ip link del to-here");
+        eventually("! ip link show dev eth1");
+        assert!(linkspan("repair --dry-run").is_empty());
+        linkspan("sandbox create --net flat a");
+        linkspan("sandbox rm a");
+        linkspan("network rm flat");
+        assert!(!run_tool("ip link show dev br0").0);
+    });
+}
+
+#[test]
+fn vm_a_bond_goes_over_to_its_bridge_and_comes_back() {
+    run(here!(), || {
+        let lan = Lan::new();
+        let made = run_tool("ip link add bond0 type bond mode active-backup miimon 100");
+        if !made.0 {
+            skip(&format!("this kernel has no bonds: {}", made.1.trim()));
+            return;
+        }
+        sh(
+            "ip addr flush dev eth1; ip link set eth1 down; ip link set eth1 master bond0; ip link set bond0 up",
+        );
+        sh("ip addr add 192.168.0.5/24 dev bond0; ip route add default via 192.168.0.254");
+        eventually("ping -c 1 -W 1 192.168.0.254");
+        let before = ways("bond0");
+        let session = Session::begin(&lan.neighbour, "192.168.0.9:7");
+        refused("network create -o linkspan.uplink=eth1 flat").says(&["a port of bond0"]).hints("use bond0");
+        linkspan("network create -o linkspan.uplink=bond0 -o com.docker.network.bridge.name=br0 flat");
+        linkspan("sandbox create --net flat a");
+        serve(&Net::pinned("a"), &[80]);
+        assert_eq!(source(&lan.neighbour, Protocol::Tcp, "192.168.0.1:80"), "192.168.0.9");
+        linkspan("sandbox rm a");
+        linkspan("network rm flat");
+        assert_eq!(ways("bond0"), before);
+        println!("a byte took {:?} at most", session.end());
+    });
+}
+
+#[test]
+fn a_network_patched_into_one_on_the_lan_is_on_it_too() {
+    run(here!(), || {
+        let lan = Lan::new();
+        lan.neighbour.sh("ip addr add 192.168.0.2/24 dev lan0");
+        linkspan(&format!("{FLAT} flat"));
+        linkspan("network create -o linkspan.uplink=network:flat access");
+        linkspan("sandbox create --net flat a");
+        linkspan("sandbox create --net access b");
+        let (a, b) = (Net::pinned("a"), Net::pinned("b"));
+        serve(&b, &[80]);
+        for from in [&a, &lan.neighbour, &lan.outside, &Net::here()] {
+            from.reaches("192.168.0.3:80");
+        }
+        refused("network rm flat").says(&["is in use"]);
+        linkspan("sandbox rm a b");
+        linkspan("network rm access");
+        linkspan("network rm flat");
     });
 }
 

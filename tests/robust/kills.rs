@@ -65,6 +65,34 @@ const NETWORK: [Story; 2] = [
 ];
 const FOUND: &str = "network create --subnet 10.9.0.0/24 -o com.docker.network.bridge.name=br9 new";
 
+const LAN: [Story; 2] = [
+    Story { before: &[], killed: PLUG, check: lan_works, after: &[] },
+    Story { before: &[PLUG], killed: "network rm new", check: lan_works, after: &[] },
+];
+const PLUG: &str = "network create -o linkspan.uplink=eth1 -o com.docker.network.bridge.name=br9 new";
+
+#[test]
+fn a_card_plugged_in_or_released_by_a_killed_command_is_where_it_is_said_to_be() {
+    linkspan_lab::run(here!(), || {
+        let lan = Net::new("lan");
+        linkspan_lab::wire((&Net::here(), "eth1", "192.168.77.5/24"), (&lan, "eth1", "192.168.77.254/24"));
+        sh("ip addr add 192.168.77.6/24 dev eth1 && ip route add default via 192.168.77.254");
+        sh("ip route add 10.77.0.0/16 via 192.168.77.254 metric 7");
+        rounds(&LAN);
+    });
+}
+
+fn lan_works() {
+    sh("ping -c1 -W2 192.168.77.254");
+    let new = listed("network").contains(&"new".to_owned());
+    assert_eq!(sh("ip -br addr show dev eth1").contains("192.168.77.5/24"), !new);
+    if new {
+        linkspan("sandbox create --net new y");
+        Net::pinned("y").sh("ping -c1 -W2 192.168.77.254");
+        linkspan("sandbox rm y");
+    }
+}
+
 #[test]
 fn a_sandbox_made_or_removed_by_a_killed_command_is_whole_or_gone() {
     linkspan_lab::run(here!(), || rounds(&SANDBOX));

@@ -26,6 +26,19 @@ pub struct NetworkJson {
     containers: BTreeMap<String, Container>,
     options: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uplink: Option<Uplink>,
+}
+
+/// The network card that a network's bridge is plugged into.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Uplink {
+    device: String,
+    /// The card's, and so the bridge's; empty before the network is made in the kernel.
+    mac_address: String,
+    /// Whether it stays only if somebody confirms it.
+    unconfirmed: bool,
 }
 
 #[derive(Serialize)]
@@ -104,7 +117,17 @@ pub fn network(view: &NetworkView) -> NetworkJson {
         containers: view.endpoints.iter().map(container).collect(),
         options: view.network.options.clone(),
         labels: view.network.labels.clone(),
+        uplink: uplink(&view.network),
     }
+}
+
+fn uplink(network: &Network) -> Option<Uplink> {
+    let card = network.card.as_ref();
+    Some(Uplink {
+        device: network.uplink_card()?.to_string(),
+        mac_address: card.map(|card| card.mac.to_string()).unwrap_or_default(),
+        unconfirmed: card.is_some_and(|card| card.undone_at.is_some()),
+    })
 }
 
 /// Whether sandboxes have MACs of their own there; if not, they have their parent's.

@@ -70,13 +70,12 @@ impl Asked {
     /// Refuses an endpoint on a LAN with an address that may be somebody's there.
     pub fn refuse_unasked(
         &self,
+        tx: &Tx<'_>,
         network: &Network,
         attach: &NetAttach,
         endpoint: &Endpoint,
     ) -> Result<(), Error> {
-        if network.lan().is_none() {
-            return Ok(());
-        }
+        let Some(network) = with_its_lan(tx, network)? else { return Ok(()) };
         let wanted = |address| {
             attach.ip.map(IpAddr::V4) == Some(address) || attach.ip6.map(IpAddr::V6) == Some(address)
         };
@@ -84,7 +83,7 @@ impl Asked {
         let unasked: Vec<_> = leased.filter(|a| !self.free.contains(a)).map(|a| (a, wanted(a))).collect();
         match unasked.is_empty() {
             true => Ok(()),
-            false => Err(Error::Unasked(Box::new(Unasked { network: network.clone(), addresses: unasked }))),
+            false => Err(Error::Unasked(Box::new(Unasked { network, addresses: unasked }))),
         }
     }
 }
@@ -173,6 +172,12 @@ impl<K: Kernel> Engine<K> {
     /// Makes sure that a network whose uplink is a card can be used: that it is confirmed, and, after a boot, that it is
     /// made anew.
     pub(crate) fn ready_flat(&mut self, network: Network) -> Result<Network, Error> {
+        if let Some(core) = &network.core {
+            if let Some(above) = self.store.read(|tx| tx.network_by_id(core.id))? {
+                self.ready_flat(above)?;
+            }
+            return Ok(network);
+        }
         let Some(card) = network.uplink_card().cloned() else { return Ok(network) };
         if network.card.as_ref().is_some_and(|card| card.undone_at.is_some()) {
             return Err(Error::refused(format!("network '{}' is not confirmed yet", network.name))
@@ -283,6 +288,15 @@ impl<K: Kernel> Engine<K> {
             self.store.write(|tx| tx.note_taken(network.id, *address))?;
         }
         Ok(())
+    }
+}
+
+/// The network on a LAN that gives out the addresses of `network`: itself, or one that it is patched into.
+fn with_its_lan(tx: &Tx<'_>, network: &Network) -> Result<Option<Network>, Error> {
+    let is_on_lan = |network: &Network| network.lan().is_some();
+    match network.address_space() {
+        own if own == network.id => Ok(Some(network.clone()).filter(is_on_lan)),
+        above => Ok(tx.network_by_id(above)?.filter(is_on_lan)),
     }
 }
 

@@ -160,7 +160,7 @@ impl<K: Kernel> Engine<K> {
             refuse_pending(tx, &sandbox, &wanted)?;
             let attached = insert(tx, kernel, &sandbox, wanted, request, &inside)?;
             for ((endpoint, network), attach) in attached.iter().zip(&attachments) {
-                asked.refuse_unasked(network, attach, endpoint)?;
+                asked.refuse_unasked(tx, network, attach, endpoint)?;
             }
             Ok::<_, Error>((attached, tx.begin(&object, "create", "")?))
         })?;

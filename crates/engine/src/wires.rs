@@ -167,7 +167,7 @@ impl<K: Kernel> Engine<K> {
             refuse_pending(tx, &sandbox, Some(&network))?;
             let before = attached(tx, sandbox.id)?;
             let endpoint = wire(tx, &sandbox, &network, attach, &before, &inside)?;
-            asked.refuse_unasked(&network, attach, &endpoint)?;
+            asked.refuse_unasked(tx, &network, attach, &endpoint)?;
             tx.insert_endpoint(&endpoint)?;
             let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;
             let mut after = before.clone();

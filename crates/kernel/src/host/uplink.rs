@@ -242,31 +242,28 @@ impl Host {
         after: Vec<Message>,
     ) -> Result<()> {
         let (firm, neighbours) = things.give(way);
-        let plugs = before.len();
+        let (plugs, routes) = (before.len(), before.len() + things.addresses.len());
         let loose = plugs + firm.len()..plugs + firm.len() + neighbours.len();
         let messages = before.into_iter().chain(firm).chain(neighbours).collect();
         let (_, errors) = self.route.attempt(messages)?;
-        let bad = |index: Option<usize>| index.is_none_or(|index| !loose.contains(&index));
-        if let Some(error) = errors.into_iter().find(|error| error.errno != Errno::EEXIST && bad(error.index))
-        {
-            let what = match error.index {
+        let mut again = Vec::new();
+        for error in errors.into_iter().filter(|error| error.errno != Errno::EEXIST) {
+            match error.index {
+                Some(index) if loose.contains(&index) => {}
                 Some(index) if index < plugs => return Err(not_enslaved(error.into(), way.from.1)),
-                Some(index) if index < plugs + things.addresses.len() => "move an address",
-                Some(index) if index < loose.start => "move a route",
-                _ => "move addresses and routes",
-            };
-            return Err(Refusal::from(error).at(what));
+                Some(index) if index < routes => return Err(Refusal::from(error).at("move an address")),
+                Some(index) if matches!(error.errno, Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+                    let route = things.routes.get(index - routes);
+                    again.extend(route.map(|(route, first)| route.on_link().give(way, *first)));
+                }
+                _ => return Err(Refusal::from(error).at("move a route")),
+            }
         }
-        let mut first = after;
-        if things.live {
-            first.extend(things.take(way, false));
-        }
-        self.take(first)?;
-        if !things.live {
-            return Ok(());
-        }
+        self.route.batch(again).map_err(|error| Refusal::from(error).at("move a route"))?;
+        let taken = |v6| if things.live { things.take(way, v6) } else { Vec::new() };
+        self.take(after.into_iter().chain(taken(false)).collect())?;
         settle::addresses_of(&mut self.route, way.to.0, &things.v6())?;
-        let mut last = things.take(way, true);
+        let mut last = taken(true);
         last.extend(things.neighbours.iter().map(|neighbour| neighbour.take(way)));
         last.extend(things.addresses.iter().filter_map(|address| address.restore_flags(way)));
         self.take(last)
@@ -285,8 +282,7 @@ impl Host {
         let deadline = Instant::now() + ROUTER;
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(PAUSE);
-            let answers = self.route.dump(carry::dump_routes)?;
-            let all: Vec<_> = answers.into_iter().filter_map(|answer| GivenRoute::new(answer.body)).collect();
+            let all = all_routes(&mut self.route)?;
             let learned = |route: &&GivenRoute| {
                 all.iter().any(|new| new.is_advertised() && new.moves_with(way.to.0) && new.leads_as(route))
             };

@@ -187,6 +187,14 @@ impl GivenRoute {
         [RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH].iter().any(|attr| attrs.get(*attr).is_some())
     }
 
+    /// The same, with a gateway taken to be on the link. The kernel keeps routes whose gateway is not reached any more,
+    /// but makes none.
+    pub(crate) fn on_link(&self) -> Self {
+        let mut same = self.clone();
+        same.0[8] |= RTNH_F_ONLINK;
+        same
+    }
+
     /// What the kernel tells routes of one table apart by: of those with the same, the first is used.
     pub(crate) fn key(&self) -> impl PartialEq + use<> {
         let attrs = self.attrs();
@@ -231,7 +239,7 @@ impl GivenRoute {
                     let index = value.try_into().map_or(0, u32::from_ne_bytes);
                     message.attr_u32(RTA_OIF, swapped(index));
                 }
-                RTA_MULTIPATH => _ = message.attr(RTA_MULTIPATH, &with_hops(value, swapped)),
+                RTA_MULTIPATH => _ = message.attr(RTA_MULTIPATH, &with_hops(value, onlink, swapped)),
                 RTA_PRIORITY if stand_in => {
                     let metric = value.try_into().map_or(0, u32::from_ne_bytes);
                     message.attr_u32(RTA_PRIORITY, metric.saturating_add(1));
@@ -286,11 +294,11 @@ fn hop_index(hop: &[u8]) -> u32 {
 }
 
 /// Next hops with other devices, without what the kernel has noted about their state.
-fn with_hops(hops: &[u8], swapped: impl Fn(u32) -> u32) -> Vec<u8> {
+fn with_hops(hops: &[u8], onlink: u8, swapped: impl Fn(u32) -> u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(hops.len());
     for hop in Hops(hops) {
         let mut hop = hop.to_vec();
-        hop[2] &= RTNH_F_ONLINK;
+        hop[2] = hop[2] & RTNH_F_ONLINK | onlink;
         let index = swapped(hop_index(&hop));
         hop[4..8].copy_from_slice(&index.to_ne_bytes());
         hop.resize(hop.len().next_multiple_of(4), 0);
