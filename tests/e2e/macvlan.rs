@@ -291,3 +291,24 @@ fn an_address_that_somebody_on_the_lan_has_is_nobody_elses() {
         refused("sandbox create --net lan,ip=192.0.2.2 c").says(&["192.0.2.2 is in use on the LAN"]);
     });
 }
+
+#[test]
+fn a_lab_from_a_file_may_be_on_the_lan() {
+    run(here!(), || {
+        let lan = Switched::new();
+        let before = Snapshot::take();
+        let file = "/run/lab.toml";
+        let text = "[network.lan]\ndriver = \"macvlan\"\noptions = { parent = \"lan0\" }\n\n[sandbox.a]\nnet = \"lan\"\n";
+        std::fs::write(file, text).unwrap();
+        assert!(linkspan(&format!("plan -f {file}")).contains("driver macvlan"));
+        linkspan(&format!("apply -f {file}"));
+        serve(&Net::pinned("a"), &[80]);
+        lan.outside.reaches("192.0.2.2:80");
+        assert_eq!(linkspan(&format!("plan -f {file}")).lines().count(), 1);
+        std::fs::write(file, text.replace("parent =", "macvlan_mod = \"x\", parent =")).unwrap();
+        refused(&format!("plan -f {file}")).says(&["macvlan_mod"]).hints("macvlan_mode");
+        std::fs::write(file, text).unwrap();
+        linkspan(&format!("delete -f {file}"));
+        before.is_unchanged();
+    });
+}

@@ -59,6 +59,15 @@ const MACHINE: [Story; 2] = [
         after: &["sandbox rm -f vm"],
     },
 ];
+const BESIDE: &str = "sandbox create --net lan --net lab x";
+const CARD: [Story; 4] = [
+    Story { before: &[], killed: BESIDE, check: beside_as_listed, after: &["sandbox rm -f x"] },
+    Story { before: &[BESIDE], killed: "sandbox rm x", check: beside_as_listed, after: &["sandbox rm -f x"] },
+    Story { before: &[], killed: SPLIT, check: || {}, after: &[] },
+    Story { before: &[SPLIT], killed: "network rm new", check: || {}, after: &[] },
+];
+const SPLIT: &str = "network create -d macvlan --subnet 10.6.0.0/24 -o linkspan.host-access=true -o parent=card0 \
+                     --aux-address host=10.6.0.1 new";
 const NETWORK: [Story; 2] = [
     Story { before: &[], killed: FOUND, check: network_works, after: &[] },
     Story { before: &[FOUND], killed: "network rm new", check: network_works, after: &[] },
@@ -120,6 +129,16 @@ fn a_machine_made_or_removed_by_a_killed_command_is_whole_or_gone() {
         if linkspan_lab::may_open_taps() {
             rounds(&MACHINE);
         }
+    });
+}
+
+#[test]
+fn what_is_on_a_card_and_made_or_removed_by_a_killed_command_is_whole_or_gone() {
+    linkspan_lab::run(here!(), || {
+        sh("ip link add card0 type veth peer name card1 && ip link set card0 up && ip link set card1 up");
+        sh("ip address add 10.5.0.1/24 dev card0");
+        linkspan("network create -d macvlan -o parent=card0 -o linkspan.host-access=true lan");
+        rounds(&CARD);
     });
 }
 
@@ -221,6 +240,16 @@ fn attached_as_listed() {
     x.sh("ping -c1 -W2 10.7.0.1");
     if wide {
         x.sh("ping -c1 -W2 10.8.0.1");
+    }
+}
+
+fn beside_as_listed() {
+    let listed = listed("sandbox").contains(&"x".to_owned());
+    assert_eq!(sh("ip -4 route").contains("10.5.0.2 dev shim-"), listed);
+    if listed {
+        sh(
+            "ping -c1 -W2 10.5.0.2 && ip netns exec x ping -c1 -W2 10.5.0.1 && ip netns exec x ping -c1 -W2 10.7.0.1",
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_engine::{NetworkRequest, SandboxRequest, SandboxView};
 use linkspan_model::{
-    Endpoint, Family, Mac, Name, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec,
+    Driver, Endpoint, Family, Mac, Name, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec,
 };
 
 use crate::change::Attachment;
@@ -32,8 +32,8 @@ pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
     if !ipam.gateways.iter().all(|gateway| gateways.contains(gateway)) {
         differ("gateway", listed(&ipam.gateways), listed(&gateways));
     }
-    // What comes along with an uplink, the file leaves open.
-    let free = uplink_of(request).is_some();
+    // What comes along with an uplink or a parent, the file leaves open.
+    let free = uplink_of(request).is_some() || request.driver != Driver::Bridge;
     if !(free && ipam.ranges.is_empty()) {
         let ranges = pools.iter().filter_map(|pool| pool.range);
         differ("ip-range", subnets(ipam.ranges.iter().copied()), subnets(ranges));
@@ -58,7 +58,7 @@ pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
 /// What a new network is, in words.
 pub fn described(request: &NetworkRequest) -> Vec<String> {
     let mut words = Vec::new();
-    if request.driver != linkspan_model::Driver::Bridge {
+    if request.driver != Driver::Bridge {
         words.push(format!("driver {}", request.driver));
     }
     words.extend(request.ipam.subnets.iter().map(|subnet| format!("subnet {subnet}")));

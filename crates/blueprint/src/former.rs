@@ -6,6 +6,10 @@ use linkspan_model::{
     Shaping, ShapingRequest, TargetPort,
 };
 
+fn within((subnet, address): &(ipnet::IpNet, std::net::IpAddr)) -> bool {
+    subnet.contains(address)
+}
+
 /// A network.
 pub fn network(network: &Network) -> NetworkRequest {
     let pools = &network.pools;
@@ -15,7 +19,13 @@ pub fn network(network: &Network) -> NetworkRequest {
         ipam: IpamRequest {
             subnets: pools.iter().map(|pool| pool.subnet).collect(),
             ranges: pools.iter().filter_map(|pool| pool.range).collect(),
-            gateways: pools.iter().map(|pool| pool.gateway).collect(),
+            // One that is not of the subnet was found on the LAN, and is found again.
+            gateways: pools
+                .iter()
+                .map(|pool| (pool.subnet, pool.gateway))
+                .filter(within)
+                .map(|(_, ip)| ip)
+                .collect(),
             aux: pools.iter().flat_map(|pool| pool.aux.clone()).collect(),
         },
         ipam_driver: network.ipam_driver.clone(),

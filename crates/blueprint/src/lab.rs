@@ -5,7 +5,8 @@ use std::path::Path;
 
 use linkspan_engine::{DEFAULT, NetworkRequest, SandboxRequest};
 use linkspan_model::{
-    BridgeOptions, Driver, Invalid, IpamRequest, Name, NetAttach, NetSpec, Network, Uplink, nearest,
+    BridgeOptions, Driver, Invalid, IpamRequest, Name, NetAttach, NetSpec, Network, ParentOptions, Uplink,
+    nearest,
 };
 use toml::Spanned;
 
@@ -202,11 +203,13 @@ fn check(request: &NetworkRequest) -> Result<(), Invalid> {
     if Network::PREDEFINED.contains(&request.name.as_str()) {
         return Err(Invalid::new("it always exists").hint("choose another name"));
     }
-    if request.driver == Driver::Bridge {
-        BridgeOptions::parse(&request.options)?;
+    match request.driver {
+        Driver::Macvlan | Driver::Ipvlan => drop(ParentOptions::parse(request.driver, &request.options)?),
+        _ => drop(BridgeOptions::parse(&request.options)?),
     }
-    // Subnets may come along with the uplink.
-    if request.ipam.subnets.is_empty() && uplink_of(request).is_some() {
+    // Subnets may come along with the uplink or parent.
+    let on_lan = uplink_of(request).is_some() || request.driver != Driver::Bridge;
+    if request.ipam.subnets.is_empty() && on_lan {
         return Ok(());
     }
     request.ipam.clone().pools().map(drop)

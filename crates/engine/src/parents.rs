@@ -128,6 +128,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn tell_of_gateways(&mut self, network: &Network) {
+        if network.internal {
+            self.note(format!(
+                "network '{}' is on a LAN all the same: --internal only leaves out the way beyond it",
+                network.name
+            ));
+        }
         let routed = network.parent.as_ref().is_some_and(|parent| parent.kind.is_routed());
         for pool in &network.pools {
             if pool.gateway.is_unspecified() && !routed && !network.internal {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anstream::println;
 use linkspan_engine::{Engine, NetworkRequest, NetworkView};
 use linkspan_kernel::Host;
-use linkspan_model::{BridgeOptions, IpamRequest, NetAttach, Network, ShapingRequest, Wire};
+use linkspan_model::{BridgeOptions, Driver, IpamRequest, NetAttach, Network, ShapingRequest, Wire};
 
 use crate::Outcome;
 use crate::args::{ConnectArgs, Format, Global, NetworkCreate, map};
@@ -35,7 +35,10 @@ pub fn create(global: &Global, args: NetworkCreate) -> Outcome {
         ipv4: args.ipv4,
         ipv6: args.ipv6,
     };
-    let confirm = BridgeOptions::parse(&request.options)?.confirm;
+    let confirm = match request.driver {
+        Driver::Bridge => BridgeOptions::parse(&request.options)?.confirm,
+        _ => None,
+    };
     // Before anything is touched: it lives on if this process is killed or its terminal hangs up.
     let _guard = confirm.map(|_| guard::start(global, &request.name)).transpose()?;
     let network = engine.create_network(request)?;
