@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, Vlan};
 use linkspan_plan::{Child, ParentDevice, Path, Scope, Shim, Upper};
-use nix::errno::Errno;
 
 use super::observe::{addresses, device_name, unplugged};
-use super::{Host, foreign};
+use super::{Host, find, foreign};
 use crate::error::Result;
 use crate::netlink::{Message, Socket};
 use crate::rtnl::link::{self, Link};
@@ -25,8 +24,12 @@ impl Host {
             return Ok(upper);
         }
         let devices = self.devices_beneath(wanted)?;
-        upper.up =
-            wanted.up.iter().filter(|name| devices.get(*name).is_some_and(|d| d.up)).cloned().collect();
+        upper.up = wanted
+            .up
+            .iter()
+            .filter(|name| devices.get(*name).is_some_and(|d| d.link.is_up()))
+            .cloned()
+            .collect();
         for (name, vlan) in &wanted.vlans {
             let Some(found) = devices.get(name) else { continue };
             let carries = devices.get(&vlan.link).map(|device| device.link.index);
@@ -84,7 +87,7 @@ impl Host {
         let Some(sandbox) = self.sandbox(&key.0)? else { return Ok(None) };
         let answers = sandbox.route.dump(link::dump)?;
         let mut links = answers.iter().filter_map(|answer| UpperLink::parse(&answer.body));
-        let Some(found) = links.find(|found| found.group == mark && found.kind.is_some()) else {
+        let Some(found) = links.find(|found| found.link.group == mark && found.kind.is_some()) else {
             return Ok(None);
         };
         Ok(addresses(&mut sandbox.route, found.link.index)?.map(|addresses| (found, addresses)))
@@ -127,7 +130,7 @@ impl Host {
         let strict = filter("all")?.max(filter(&found.link.name)?).as_deref() == Some("1");
         Ok(Some(ParentDevice {
             name: device_name(&found.link.name)?,
-            up: found.up,
+            up: found.link.is_up(),
             mtu: found.link.mtu,
             enslaved: found.link.master.is_some(),
             strict,
@@ -139,13 +142,5 @@ impl Host {
 
 /// As `find_links`, with what is known of devices on devices.
 fn find_uppers(socket: &mut Socket, requests: Vec<Message>) -> Result<Vec<Option<UpperLink>>> {
-    let mut links = vec![None; requests.len()];
-    let (answers, errors) = socket.attempt(requests)?;
-    if let Some(error) = errors.into_iter().find(|error| error.errno != Errno::ENODEV) {
-        return Err(error.into());
-    }
-    for answer in answers {
-        links[answer.index] = UpperLink::parse(&answer.body);
-    }
-    Ok(links)
+    find(socket, requests, UpperLink::parse)
 }

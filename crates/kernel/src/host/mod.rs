@@ -144,13 +144,21 @@ fn has_ipv6(nets: &BTreeSet<IpNet>) -> bool {
 
 /// Asks for devices; a device that is not there has no answer.
 fn find_links(socket: &mut Socket, requests: Vec<Message>) -> Result<Vec<Option<Link>>> {
+    find(socket, requests, Link::parse)
+}
+
+fn find<T: Clone>(
+    socket: &mut Socket,
+    requests: Vec<Message>,
+    parse: fn(&[u8]) -> Option<T>,
+) -> Result<Vec<Option<T>>> {
     let mut links = vec![None; requests.len()];
     let (answers, errors) = socket.attempt(requests)?;
     if let Some(error) = errors.into_iter().find(|error| error.errno != nix::errno::Errno::ENODEV) {
         return Err(error.into());
     }
     for answer in answers {
-        links[answer.index] = Link::parse(&answer.body);
+        links[answer.index] = parse(&answer.body);
     }
     Ok(links)
 }

@@ -80,8 +80,13 @@ impl Host {
     ) -> Result<()> {
         for (name, link) in devices.iter().filter(|(name, _)| scope.bridges.contains(name)) {
             let Some(addresses) = addresses(&mut self.route, link.index)? else { continue };
-            let bridge =
-                Bridge { mac: mac(link), mtu: link.mtu, addresses, switch: link.no_arp, stp: link.stp };
+            let bridge = Bridge {
+                mac: mac(link),
+                mtu: link.mtu,
+                addresses,
+                switch: link.is_without_arp(),
+                stp: link.stp,
+            };
             state.bridges.insert(name.clone(), bridge);
         }
         Ok(())

@@ -43,7 +43,7 @@ impl Host {
         let sides = answers.iter().filter_map(|answer| Link::parse(&answer.body));
         let sides: Vec<u32> = sides.map(|side| side.index).collect();
         if let [_, peer] = sides[..]
-            && !above.no_arp
+            && !above.is_without_arp()
         {
             self.shorten_way_to_host(peer, &above)?;
         }

@@ -163,7 +163,7 @@ impl Host {
         let Some(Sandbox { namespace, route }) = self.sandboxes.get_mut(namespace) else { return Ok(()) };
         let answers = route.dump(link::dump)?;
         let links = answers.iter().filter_map(|answer| UpperLink::parse(&answer.body));
-        let marked = links.filter(|found| found.group == mark && found.kind.is_some());
+        let marked = links.filter(|found| found.link.group == mark && found.kind.is_some());
         let names: Vec<IfName> = marked.filter_map(|found| found.link.name.parse().ok()).collect();
         let names: Vec<&IfName> = names.iter().collect();
         namespace.within(&self.home, || reaper::delete_links(route, &names, None))??;
@@ -173,7 +173,7 @@ impl Host {
     fn add_path(&mut self, to: IpAddr, path: &Path) -> Result<()> {
         let shim = live_link(&mut self.route, &path.shim)?;
         let mut messages = Vec::new();
-        if let Some(mac) = path.mac.or(shim.mac).filter(|_| !shim.no_arp) {
+        if let Some(mac) = path.mac.or(shim.mac).filter(|_| !shim.is_without_arp()) {
             messages.push(neighbour::set(to, shim.index, mac));
         }
         messages.push(route::add_to_host(to, shim.index, path.source));

@@ -3,9 +3,10 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{
-    IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA,
-    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU, IFLA_NET_NS_FD, IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
+    IFF_LOOPBACK, IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME,
+    IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK,
+    RTM_SETLINK,
 };
 use linkspan_model::{IfName, Mac};
 
@@ -341,8 +342,6 @@ pub(crate) struct Link {
     pub(crate) isolated: bool,
     /// Whether it is a bridge port with hairpin mode on.
     pub(crate) hairpin: bool,
-    /// Whether it takes no part in ARP.
-    pub(crate) no_arp: bool,
     /// Whether it is a bridge that speaks the spanning tree protocol.
     pub(crate) stp: bool,
     /// Whether its bridge lets frames through it; not so where the spanning tree still grows.
@@ -350,7 +349,7 @@ pub(crate) struct Link {
     /// For taps the user who may open it.
     pub(crate) tap_owner: Option<u32>,
     /// Its IFF_ flags (linux/if.h).
-    pub(crate) flags: i32,
+    flags: i32,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
 }
@@ -362,7 +361,6 @@ impl Link {
         let attrs = Attrs::new(body.get(IFINFOMSG..)?);
         let info = attrs.nested(IFLA_LINKINFO);
         let port = info.nested(IFLA_INFO_SLAVE_DATA);
-        let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
         let kind = info.text(IFLA_INFO_KIND);
         let tap = kind.as_deref() == Some("tun");
         let stp = kind.as_deref() == Some("bridge")
@@ -379,12 +377,26 @@ impl Link {
             peer: attrs.u32(IFLA_LINK),
             isolated: port.u8(IFLA_BRPORT_ISOLATED) == Some(1),
             hairpin: port.u8(IFLA_BRPORT_MODE) == Some(1),
-            no_arp: flags & IFF_NOARP.cast_unsigned() != 0,
             stp,
             forwarding: port.u8(IFLA_BRPORT_STATE) == Some(BR_STATE_FORWARDING),
             flags: i32::from_ne_bytes(body.get(8..12)?.try_into().ok()?),
             operational: attrs.u8(IFLA_OPERSTATE) == Some(IF_OPER_UP),
         })
+    }
+
+    /// Whether it is up, be it without carrier.
+    pub(crate) const fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
+    /// Whether it is loopback.
+    pub(crate) const fn is_loopback(&self) -> bool {
+        self.flags & IFF_LOOPBACK != 0
+    }
+
+    /// Whether it takes no part in ARP.
+    pub(crate) const fn is_without_arp(&self) -> bool {
+        self.flags & IFF_NOARP != 0
     }
 }
 

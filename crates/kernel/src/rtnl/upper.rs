@@ -102,10 +102,6 @@ pub(crate) fn prepare_shim(index: u32, no_link_local: bool) -> Message {
 pub(crate) struct UpperLink {
     /// The device; its `peer` is the index of what it sits on.
     pub(crate) link: Link,
-    /// Its group.
-    pub(crate) group: u32,
-    /// Whether it is up.
-    pub(crate) up: bool,
     /// What it is, if it is macvlan or ipvlan in a mode known here.
     pub(crate) kind: Option<ChildKind>,
     /// Its VLAN, if it is a sub-interface.
@@ -132,9 +128,7 @@ impl UpperLink {
             _ => None,
         };
         let vlan = (link.kind.as_deref() == Some("vlan")).then(|| short(IFLA_VLAN_ID)).flatten();
-        let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
-        let up = flags & libc::IFF_UP.cast_unsigned() != 0;
-        Some(Self { up, group: attrs.u32(IFLA_GROUP).unwrap_or_default(), link, kind, vlan })
+        Some(Self { link, kind, vlan })
     }
 }
 
@@ -157,7 +151,7 @@ mod tests {
             let child = NewChild { name: &name, parent: 5, kind, mtu: Some(1400), mac: None, inside };
             let bytes = create_child(&child).finish(1, 0);
             let read = UpperLink::parse(&bytes[HEADER..]).unwrap();
-            assert_eq!((read.kind, read.group, read.link.peer), (Some(kind), 77, Some(5)));
+            assert_eq!((read.kind, read.link.group, read.link.peer), (Some(kind), 77, Some(5)));
         }
         let bytes = create_vlan(&"eth0.7".parse().unwrap(), 5, 7).finish(1, 0);
         let mtu = [8, 0, 4, 0, 220, 5, 0, 0];
