@@ -12,7 +12,7 @@ use linkspan_model::{
 
 use crate::change::Attachment;
 use crate::found::Found;
-use crate::lab::{LABEL, Member, uplink_of};
+use crate::lab::{LABEL, Member, brings_along};
 
 /// How `network` differs from what is asked for. What the file leaves open differs in nothing.
 pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
@@ -33,7 +33,7 @@ pub fn network(request: &NetworkRequest, network: &Network) -> Vec<String> {
         differ("gateway", listed(&ipam.gateways), listed(&gateways));
     }
     // What comes along with an uplink or a parent, the file leaves open.
-    let free = uplink_of(request).is_some() || request.driver != Driver::Bridge;
+    let free = brings_along(request);
     if !(free && ipam.ranges.is_empty()) {
         let ranges = pools.iter().filter_map(|pool| pool.range);
         differ("ip-range", subnets(ipam.ranges.iter().copied()), subnets(ranges));

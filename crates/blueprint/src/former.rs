@@ -2,17 +2,14 @@
 
 use linkspan_engine::{NetworkRequest, SandboxRequest, SandboxView};
 use linkspan_model::{
-    Endpoint, Family, IpamRequest, NamespaceSource, NetAttach, NetSpec, Network, PublishSpec, Published,
+    Endpoint, Family, IpamRequest, NamespaceSource, NetAttach, NetSpec, Network, Pool, PublishSpec, Published,
     Shaping, ShapingRequest, TargetPort,
 };
-
-fn within((subnet, address): &(ipnet::IpNet, std::net::IpAddr)) -> bool {
-    subnet.contains(address)
-}
 
 /// A network.
 pub fn network(network: &Network) -> NetworkRequest {
     let pools = &network.pools;
+    let own = |pool: &&Pool| pool.subnet.contains(&pool.gateway);
     NetworkRequest {
         name: network.name.clone(),
         driver: network.driver,
@@ -20,12 +17,7 @@ pub fn network(network: &Network) -> NetworkRequest {
             subnets: pools.iter().map(|pool| pool.subnet).collect(),
             ranges: pools.iter().filter_map(|pool| pool.range).collect(),
             // One that is not of the subnet was found on the LAN, and is found again.
-            gateways: pools
-                .iter()
-                .map(|pool| (pool.subnet, pool.gateway))
-                .filter(within)
-                .map(|(_, ip)| ip)
-                .collect(),
+            gateways: pools.iter().filter(own).map(|pool| pool.gateway).collect(),
             aux: pools.iter().flat_map(|pool| pool.aux.clone()).collect(),
         },
         ipam_driver: network.ipam_driver.clone(),

@@ -207,23 +207,21 @@ fn check(request: &NetworkRequest) -> Result<(), Invalid> {
         Driver::Macvlan | Driver::Ipvlan => drop(ParentOptions::parse(request.driver, &request.options)?),
         _ => drop(BridgeOptions::parse(&request.options)?),
     }
-    // Subnets may come along with the uplink or parent.
-    let on_lan = uplink_of(request).is_some() || request.driver != Driver::Bridge;
-    if request.ipam.subnets.is_empty() && on_lan {
+    if request.ipam.subnets.is_empty() && brings_along(request) {
         return Ok(());
     }
     request.ipam.clone().pools().map(drop)
 }
 
-/// What a network is plugged into.
-pub fn uplink_of(request: &NetworkRequest) -> Option<Uplink> {
-    request.options.get(UPLINK)?.parse().ok()
+/// Whether a network is on something that has subnets and gateways of its own.
+pub fn brings_along(request: &NetworkRequest) -> bool {
+    request.options.contains_key(UPLINK) || request.driver != Driver::Bridge
 }
 
 /// The network that this one is plugged into.
 pub fn uplink(request: &NetworkRequest) -> Option<Name> {
-    match uplink_of(request)? {
-        Uplink::Network(core) => Some(core),
+    match request.options.get(UPLINK)?.parse() {
+        Ok(Uplink::Network(core)) => Some(core),
         _ => None,
     }
 }
