@@ -69,3 +69,30 @@ fn sandboxes_on_the_lan_of_the_host() {
         lan.neighbour.pings("192.168.0.5");
     });
 }
+
+#[test]
+fn the_lan_of_a_company() {
+    run(here!(), || {
+        let world = World::new();
+        serve(&world.outside, &[80]);
+        example("company-lan", || {
+            assert_eq!(source(&Net::pinned("pc1"), Protocol::Tcp, "192.0.2.9:80"), "192.0.2.1");
+            world.outside.gets_nothing_from(&["192.168.10.20:80"]);
+            // The access bridges have no address: the LAN has one router.
+            assert_eq!(sh("ip -o -4 address | grep -c 192.168.10.").trim(), "1");
+        });
+    });
+}
+
+#[test]
+fn bridges_of_bridges() {
+    run(here!(), || {
+        World::new();
+        example("two-tier", || {
+            // Frames cross from bridge to bridge: the other end is a neighbour by its own MAC.
+            let seen = Net::pinned("c1").sh("ip neigh show 10.20.2.1");
+            let b1 = &json("sandbox inspect b1")[0]["NetworkSettings"]["Networks"]["acc2"];
+            assert!(seen.contains(b1["MacAddress"].as_str().unwrap()), "{seen} is not {b1}");
+        });
+    });
+}

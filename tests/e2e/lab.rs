@@ -249,6 +249,29 @@ fn a_failure_undoes_everything() {
     });
 }
 
+#[test]
+fn what_is_plugged_in_goes_and_comes_back_with_what_it_is_plugged_into() {
+    run(here!(), || {
+        let tiers = "network.core = { subnet = '10.7.0.0/24', aux-address = { printer = '10.7.0.9' } }
+            network.floor.uplink = 'network:core'
+            sandbox.pc.net = 'floor,ip=10.7.0.11'
+            sandbox.nas.net = 'core,ip=10.7.0.20'
+            check = [{ from = 'pc', ping = 'nas' }]\n";
+        apply(tiers);
+        let other = tiers.replace("10.7.0.", "10.9.0.");
+        let bad = other.clone() + "sandbox.zoo = { net = 'core', publish = '203.0.113.99:80:80' }\n";
+        fs::write(FILE, bad).unwrap();
+        let refusal = run_program(&format!("apply -f {FILE}"));
+        let text = String::from_utf8_lossy(&refusal.stderr).into_owned();
+        assert!(text.contains("error: cannot publish on 203.0.113.99"), "{text}");
+        assert!(apply(tiers).starts_with("nothing to change\n"), "{text}");
+        let told = apply(&other);
+        assert!(told.contains("~ network floor: its uplink is made anew\n"), "{told}");
+        assert_eq!(plan(), "no difference\n");
+        delete();
+    });
+}
+
 /// A lab of many sandboxes, which takes a while.
 fn crowd() -> String {
     let sandbox =

@@ -2,8 +2,8 @@
 
 use linkspan_engine::{NetworkRequest, SandboxRequest, SandboxView};
 use linkspan_model::{
-    Endpoint, Family, IpamRequest, NamespaceSource, NetAttach, NetSpec, Network, Pool, PublishSpec, Published,
-    Shaping, ShapingRequest, TargetPort,
+    Endpoint, Family, IpamRequest, NamespaceSource, NetAttach, NetSpec, Network, Pool, PublishSpec,
+    Published, Shaping, ShapingRequest, TargetPort,
 };
 
 /// A network.
@@ -18,7 +18,8 @@ pub fn network(network: &Network) -> NetworkRequest {
             ranges: pools.iter().filter_map(|pool| pool.range).collect(),
             // One that is not of the subnet was found on the LAN, and is found again.
             gateways: pools.iter().filter(own).map(|pool| pool.gateway).collect(),
-            aux: pools.iter().flat_map(|pool| pool.aux.clone()).collect(),
+            // That of the network above is not to be said again.
+            aux: pools.iter().filter(|_| !network.is_switch()).flat_map(|pool| pool.aux.clone()).collect(),
         },
         ipam_driver: network.ipam_driver.clone(),
         ipam_options: network.ipam_options.clone(),
