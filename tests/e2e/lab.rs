@@ -298,6 +298,23 @@ fn whoever_interrupts_it_finds_what_was_before() {
 }
 
 #[test]
+fn two_at_once_make_one_lab() {
+    run(here!(), || {
+        let before = Snapshot::take();
+        fs::write(FILE, crowd()).unwrap();
+        let start = |line: &str| program(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let line = format!("apply -f {FILE}");
+        let both = [start(&line), start(&line)].map(|child| child.wait_with_output().unwrap());
+        assert!(both.iter().all(|output| output.status.success()), "{both:?}");
+        let idle = both.iter().filter(|output| output.stdout == b"nothing to change\n").count();
+        assert_eq!(idle, 1, "{both:?}");
+        assert_eq!(sh("pidof sleep").split_whitespace().count(), 60);
+        delete();
+        before.is_unchanged();
+    });
+}
+
+#[test]
 fn whatever_a_killed_one_leaves_is_known() {
     run(here!(), || {
         let before = Snapshot::take();

@@ -127,7 +127,7 @@ impl<K: Kernel> Engine<K> {
                     };
                 }
             }
-            Object::Host | Object::Bridges | Object::Run(_) => {}
+            Object::Host | Object::Bridges | Object::Run(_) | Object::Lab(_) => {}
         }
         self.store.write(|tx| end_all(tx, &entry.object))
     }
@@ -151,6 +151,14 @@ impl<K: Kernel> Engine<K> {
         // A child that sees the devices go has this lock too, and would keep it a while beyond our death.
         drop(alive);
         self.lock_run(name)
+    }
+
+    /// The lock of whoever brings a lab to what its file says: two at once would each make what the other makes.
+    ///
+    /// # Errors
+    /// If another process has it for long.
+    pub fn hold_lab(&mut self, lab: &Name) -> Result<Lock, Error> {
+        Ok(self.store.lock(&Object::Lab(lab.clone()), Mode::Exclusive, PATIENCE)?)
     }
 
     fn lock_run(&self, name: &Name) -> Result<Lock, Error> {

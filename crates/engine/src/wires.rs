@@ -265,7 +265,7 @@ pub(crate) fn refuse_pending(tx: &Tx<'_>, sandbox: &Sandbox, network: Option<&Ne
     let ours = |object: &Object| match object {
         Object::Sandbox(name) => *name == sandbox.name,
         Object::Network(name) => network.is_some_and(|network| network.name == *name),
-        Object::Host | Object::Bridges | Object::Run(_) => false,
+        Object::Host | Object::Bridges | Object::Run(_) | Object::Lab(_) => false,
     };
     let sandbox_there = tx.sandbox_by_id(sandbox.id)?.is_some();
     let network_there =

@@ -48,6 +48,7 @@ pub fn apply(global: &Global, args: &ApplyArgs) -> Outcome {
     privilege::check()?;
     let session = Session::open(global, &args.file.file)?;
     let mut engine = engine(global)?;
+    let _alone = engine.hold_lab(&session.lab.name)?;
     engine.settle()?;
     let steps = between(&session.lab, &session.look(&mut engine)?)?;
     let changes = session.lines(&steps);
@@ -73,6 +74,7 @@ pub fn delete(global: &Global, args: &FileArgs) -> Outcome {
     privilege::check()?;
     let session = Session::open(global, &args.file)?;
     let mut engine = engine(global)?;
+    let _alone = engine.hold_lab(&session.lab.name)?;
     engine.settle()?;
     let found = session.look(&mut engine)?;
     let steps = removal(&session.lab, &found)?;
