@@ -7,10 +7,7 @@ use ipnet::IpNet;
 use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
 
 use crate::upper::desired as upper;
-use crate::{
-    Bridge, Detour, Element, Namespace, Patch, PatchEnd, Peer, Port, Route, Shaper, State, Tap, segment,
-    uplink,
-};
+use crate::{Bridge, Detour, Element, Namespace, Peer, Port, Route, Shaper, State, Tap, segment, uplink};
 
 /// The host forwards IPv4.
 pub const FORWARD_V4: &str = "net/ipv4/ip_forward";
@@ -46,15 +43,6 @@ pub fn network(network: &Network) -> State {
         name.clone(),
         Bridge { mac, mtu: network.bridge.mtu, addresses, switch: false, stp: network.bridge.stp },
     );
-
-    if let Some(Uplink::Ovs(bridge)) = &network.bridge.uplink {
-        let id = network.id;
-        let to = PatchEnd::Ovs { bridge: bridge.clone(), network: id };
-        let (mtu, peer) = (network.bridge.mtu, id.downlink_ifname(0));
-        state
-            .patches
-            .insert(id.uplink_ifname(0), Patch { bridge: name.clone(), to, peer, mtu, isolated: false });
-    }
 
     let mut elements: BTreeSet<_> = [Element::Bridge(name.clone())].into();
     if network.internal {

@@ -2,33 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use linkspan_model::{IfName, Mac, Network};
+use linkspan_model::{IfName, Mac, Network, Uplink};
 
 use crate::{Bridge, Element, Patch, PatchEnd, State};
 
-/// What a network's bridge `number` needs to be one segment with the bridge above it.
+/// What a network's bridge `number` needs to be one segment with another bridge.
 struct Link<'a> {
     network: &'a Network,
     number: u16,
     bridge: IfName,
-    above: IfName,
+    to: PatchEnd,
     isolated: bool,
 }
 
 impl Link<'_> {
     fn patch(self) -> (IfName, Patch) {
-        let Self { network: Network { id, bridge: options, .. }, number, bridge, above, isolated } = self;
+        let Self { network: Network { id, bridge: options, .. }, number, bridge, to, isolated } = self;
         let peer = id.downlink_ifname(number);
-        let to = PatchEnd::Bridge(above);
         (id.uplink_ifname(number), Patch { bridge, to, peer, mtu: options.mtu, isolated })
     }
 }
 
-/// Adds to what `network` needs how it is plugged into the network above, if it is into one.
+/// Adds to what `network` needs how it is plugged into the network above or into Open vSwitch, if it is into one.
 pub(crate) fn plug(network: &Network, state: &mut State) {
-    let Some(core) = &network.core else { return };
-    let (bridge, above) = (network.bridge_name(), core.bridge.clone());
-    state.patches.extend([Link { network, number: 0, bridge, above, isolated: !core.icc }.patch()]);
+    let (to, isolated) = match (&network.core, &network.bridge.uplink) {
+        (Some(core), _) => (PatchEnd::Bridge(core.bridge.clone()), !core.icc),
+        (None, Some(Uplink::Ovs(bridge))) => {
+            (PatchEnd::Ovs { bridge: bridge.clone(), network: network.id }, false)
+        }
+        _ => return,
+    };
+    let bridge = network.bridge_name();
+    state.patches.extend([Link { network, number: 0, bridge, to, isolated }.patch()]);
 }
 
 /// Access bridge `number` of `network`. Without icc its ports are isolated as all are, and so is what leads to it on the
@@ -36,8 +41,8 @@ pub(crate) fn plug(network: &Network, state: &mut State) {
 pub(crate) fn access(network: &Network, number: u16) -> State {
     let bridge = network.bridge_numbered(number);
     let mut state = switch(network, bridge.clone(), network.id.switch_mac(number));
-    let (above, isolated) = (network.bridge_name(), !network.bridge.icc);
-    state.patches.extend([Link { network, number, bridge, above, isolated }.patch()]);
+    let (to, isolated) = (PatchEnd::Bridge(network.bridge_name()), !network.bridge.icc);
+    state.patches.extend([Link { network, number, bridge, to, isolated }.patch()]);
     state
 }
 
