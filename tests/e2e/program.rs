@@ -43,6 +43,12 @@ fn every_help_has_an_example() {
                 examples.contains(&format!("linkspan {command}")),
                 "no example in `{command} --help`:\n{help}"
             );
+            let group = command.rsplit_once(' ').map_or("", |(group, _)| group);
+            let (list, first) = (linkspan(&format!("{group} --help")), help.lines().next().unwrap());
+            assert!(
+                list.contains(first),
+                "`{command} --help` begins with '{first}', which is not in\n{list}"
+            );
         }
         for group in ["network --help", "sandbox --help"] {
             assert!(linkspan(group).contains("Usage:"));

@@ -1,5 +1,7 @@
 //! The flags, as they are written. Their values are checked by the types that they become.
 
+mod connect;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,13 +11,14 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use linkspan_model::{
-    Driver, HostAlias, HostName, IfName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, Rate, Size,
-    TargetPort,
+    Driver, HostAlias, HostName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, TargetPort,
 };
 
 use crate::complete;
 use crate::deferred::Deferred;
 use crate::help;
+
+pub use connect::ConnectArgs;
 
 /// Container networking that explains itself: bridge networks, published ports, names and namespaces.
 #[derive(Parser, Debug)]
@@ -279,59 +282,6 @@ pub struct NetworkCreate {
     /// The network's name.
     #[arg(value_name = "NAME", value_parser = parse::<Name>)]
     pub name: Name,
-}
-
-#[derive(ClapArgs, Debug)]
-pub struct ConnectArgs {
-    /// The IPv4 address wanted.
-    #[arg(long, value_name = "IP", value_parser = address_v4)]
-    pub ip: Option<Ipv4Addr>,
-    /// The IPv6 address wanted.
-    #[arg(long, value_name = "IP", value_parser = address_v6)]
-    pub ip6: Option<Ipv6Addr>,
-    /// The MAC wanted; by default it follows the address.
-    #[arg(long, value_name = "MAC", value_parser = parse::<Mac>)]
-    pub mac_address: Option<Mac>,
-    /// A further name for peers.
-    #[arg(long, value_name = "NAME", value_parser = parse::<Name>)]
-    pub alias: Vec<Name>,
-    /// The interface's name inside.
-    #[arg(long, value_name = "NAME", value_parser = parse::<IfName>)]
-    pub ifname: Option<IfName>,
-    /// The endpoint with the highest priority has the default route.
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    pub gw_priority: i32,
-    /// Give a virtual machine a tap on the network's bridge; --ifname is its name on the host.
-    #[arg(long)]
-    pub tap: bool,
-    /// The user who may open the tap without privileges, by number.
-    #[arg(long, value_name = "UID", requires = "tap")]
-    pub tap_owner: Option<u32>,
-    #[command(flatten)]
-    pub limits: LimitFlags,
-    /// The network.
-    #[arg(value_name = "NETWORK", add = complete::networks())]
-    pub network: String,
-    /// The sandbox.
-    #[arg(value_name = "SANDBOX", add = complete::sandboxes())]
-    pub sandbox: String,
-}
-
-/// How fast an endpoint may be.
-#[derive(ClapArgs, Debug)]
-pub struct LimitFlags {
-    /// The most that comes to the sandbox in a second, as in 10mbit.
-    #[arg(long, value_name = "RATE", value_parser = parse::<Rate>)]
-    pub ingress_rate: Option<Rate>,
-    /// How much of it may come at once, as in 128kb.
-    #[arg(long, value_name = "SIZE", value_parser = parse::<Size>, requires = "ingress_rate")]
-    pub ingress_burst: Option<Size>,
-    /// The most that the sandbox sends in a second.
-    #[arg(long, value_name = "RATE", value_parser = parse::<Rate>)]
-    pub egress_rate: Option<Rate>,
-    /// How much of it may go at once.
-    #[arg(long, value_name = "SIZE", value_parser = parse::<Size>, requires = "egress_rate")]
-    pub egress_burst: Option<Size>,
 }
 
 #[derive(Subcommand, Debug)]
