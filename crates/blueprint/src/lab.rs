@@ -198,6 +198,15 @@ impl Reader<'_> {
     }
 }
 
+fn refuse_unconfirmed(options: &BridgeOptions) -> Result<(), Invalid> {
+    match options.confirm {
+        None => Ok(()),
+        Some(_) => Err(Invalid::new("nobody confirms a network of a file")
+            .because("its sandboxes are attached to it at once")
+            .hint("leave out linkspan.uplink.confirm, or make the network with `linkspan network create`")),
+    }
+}
+
 /// What can be told of a network before it is made.
 fn check(request: &NetworkRequest) -> Result<(), Invalid> {
     if Network::PREDEFINED.contains(&request.name.as_str()) {
@@ -205,7 +214,7 @@ fn check(request: &NetworkRequest) -> Result<(), Invalid> {
     }
     match request.driver {
         Driver::Macvlan | Driver::Ipvlan => drop(ParentOptions::parse(request.driver, &request.options)?),
-        _ => drop(BridgeOptions::parse(&request.options)?),
+        _ => refuse_unconfirmed(&BridgeOptions::parse(&request.options)?)?,
     }
     if request.ipam.subnets.is_empty() && brings_along(request) {
         return Ok(());
@@ -300,6 +309,13 @@ mod tests {
             sandbox.f.net = 'lan'
             sandbox.g.net = 'container:b'";
         assert_eq!(order(text), "b | f | e | a d g | c");
+    }
+
+    #[test]
+    fn a_network_that_waits_to_be_confirmed_is_not_for_a_file() {
+        let text = "network.lan = { uplink = 'eth0', options = { 'linkspan.uplink.confirm' = '30s' } }";
+        let refusal = Lab::read(Path::new("lab.toml"), text).unwrap_err();
+        assert!(refusal.hint.unwrap().contains("leave out linkspan.uplink.confirm"));
     }
 
     #[test]
