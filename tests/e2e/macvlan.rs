@@ -161,6 +161,8 @@ fn the_lan_is_that_of_the_parent() {
             (&endpoint["HostIfName"], &endpoint["MacAddress"]),
             (&"".into(), &"02:42:c0:00:02:02".into())
         );
+        let number = inside("a", "cat /sys/class/net/eth0/ifindex").trim().parse::<u32>().unwrap();
+        assert_eq!((&endpoint["IfIndex"], endpoint["HostIfIndex"].is_null()), (&number.into(), true));
         refused("sandbox create --net lan,ip=192.0.2.1 b").says(&["192.0.2.1", "host"]);
         refused("sandbox create --net lan,ip=192.0.2.9 b").says(&["192.0.2.9", "gateway"]);
         assert_eq!(lan.host.sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");

@@ -265,7 +265,7 @@ fn endpoint_json(
         gw_priority: endpoint.gw_priority,
         limits: Limits::of(endpoint.shaping),
         host_if_name: if parent.is_some() { String::new() } else { endpoint.host_ifname().to_string() },
-        host_if_index: facts.map(|facts| facts.host_index),
+        host_if_index: facts.and_then(|facts| facts.host_index),
         if_name: if endpoint.is_tap() { String::new() } else { endpoint.ifname.to_string() },
         if_index: facts.and_then(|facts| facts.sandbox_index),
         parent,

@@ -184,7 +184,7 @@ impl Kernel for Fake {
         let names: Vec<&IfName> = self.state.ports.keys().collect();
         let facts = |host: &IfName| {
             let at = names.binary_search(&host).ok()?;
-            Some(LinkFacts { host_index: u32::try_from(at).ok()? + 10, sandbox_index: Some(2) })
+            Some(LinkFacts { host_index: Some(u32::try_from(at).ok()? + 10), sandbox_index: Some(2) })
         };
         Ok(pairs.iter().map(|(host, ..)| facts(host)).collect())
     }

@@ -42,7 +42,7 @@ pub trait Kernel {
     ) -> Result<Option<PortHolder>, KernelError>;
 
     /// The interface numbers of veth pairs, given by host side, namespace and name inside; a pair that
-    /// is not there has none.
+    /// is not there has none. Where there is a device on a parent inside, it is that one's.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
@@ -177,11 +177,11 @@ pub struct PortHolder {
     pub process: Option<String>,
 }
 
-/// Interface numbers of a veth pair or a tap, as `ip link` and `ethtool -S` show them.
+/// Interface numbers of a veth pair, a tap or a device on a parent, as `ip link` and `ethtool -S` show them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkFacts {
-    /// The host side's.
-    pub host_index: u32,
+    /// The host side's; a device on a parent has none.
+    pub host_index: Option<u32>,
     /// The sandbox side's, within its namespace; a tap has none.
     pub sandbox_index: Option<u32>,
 }

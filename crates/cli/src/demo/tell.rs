@@ -76,7 +76,7 @@ pub fn veth_pairs(views: &[SandboxView]) {
         let (endpoint, _) = view.attached.first()?;
         let facts = view.links.first().copied().flatten()?;
         Some(vec![
-            format!("{} (number {})", endpoint.host_ifname(), facts.host_index),
+            format!("{} (number {})", endpoint.host_ifname(), facts.host_index?),
             format!("{} (number {})", endpoint.ifname, facts.sandbox_index?),
             view.sandbox.name.to_string(),
             address(view),

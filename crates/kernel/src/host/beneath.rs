@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use linkspan_model::{IfName, Name, Vlan};
-use linkspan_plan::{Child, ParentDevice, Path, Scope, Shim, Upper};
+use linkspan_plan::{Child, LinkFacts, ParentDevice, Path, Scope, Shim, Upper};
 
 use super::observe::{addresses, device_name, unplugged};
 use super::{Host, find, foreign};
@@ -91,6 +91,14 @@ impl Host {
             return Ok(None);
         };
         Ok(addresses(&mut sandbox.route, found.link.index)?.map(|addresses| (found, addresses)))
+    }
+
+    /// The number of a device on a parent, by its name in a namespace.
+    pub(super) fn child_facts(&mut self, namespace: &Name, ifname: &IfName) -> Result<Option<LinkFacts>> {
+        let Some(sandbox) = self.sandbox(namespace)? else { return Ok(None) };
+        let found = find_uppers(&mut sandbox.route, vec![link::get(ifname)])?.into_iter().flatten().next();
+        let index = found.filter(|found| found.kind.is_some()).map(|found| found.link.index);
+        Ok(index.map(|index| LinkFacts { host_index: None, sandbox_index: Some(index) }))
     }
 
     /// The paths that lead where they should.

@@ -58,7 +58,7 @@ pub(super) fn link_facts(
     pairs: &[(IfName, Name, IfName)],
 ) -> Result<Vec<Option<LinkFacts>>> {
     let links = find_links(socket, pairs.iter().map(|(host, ..)| link::get(host)).collect())?;
-    let facts = |link: Link| Some(LinkFacts { host_index: link.index, sandbox_index: link.peer });
+    let facts = |link: Link| Some(LinkFacts { host_index: Some(link.index), sandbox_index: link.peer });
     Ok(links.into_iter().map(|link| link.and_then(facts)).collect())
 }
 

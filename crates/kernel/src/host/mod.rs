@@ -256,8 +256,16 @@ impl Kernel for Host {
         &mut self,
         pairs: &[(IfName, Name, IfName)],
     ) -> std::result::Result<Vec<Option<LinkFacts>>, KernelError> {
-        facts::link_facts(&mut self.route, pairs)
-            .map_err(|refusal| refusal.of("look up the interface numbers"))
+        let mut facts = facts::link_facts(&mut self.route, pairs)
+            .map_err(|refusal| refusal.of("look up the interface numbers"))?;
+        for ((_, namespace, ifname), facts) in
+            pairs.iter().zip(&mut facts).filter(|(_, facts)| facts.is_none())
+        {
+            *facts = self
+                .child_facts(namespace, ifname)
+                .map_err(|refusal| refusal.of(format!("look up {ifname} in {namespace}")))?;
+        }
+        Ok(facts)
     }
 
     fn look_into(&mut self, path: &Path) -> std::result::Result<Inside, KernelError> {

@@ -43,7 +43,7 @@ fn numbers_are_those_that_ip_shows() {
         let pair = |text: &str| (device(text), name("box3"), device("eth0"));
         let facts = host.link_facts(&[pair("veth3"), pair("veth9")]).unwrap();
         let wanted = LinkFacts {
-            host_index: number("ip -o link show veth3"),
+            host_index: Some(number("ip -o link show veth3")),
             sandbox_index: Some(number("ip -n box3 -o link show eth0")),
         };
         assert_eq!(facts, [Some(wanted), None]);
