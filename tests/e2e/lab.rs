@@ -391,6 +391,15 @@ fn a_check_that_fails_is_told_and_all_stays_up() {
         assert_eq!(plan(), "no difference\n");
         linkspan(&format!("apply --no-check -f {FILE}"));
 
+        // What cannot be tried does not hold, not even if it must fail.
+        let vain = "sandbox.lone.net = 'none'
+            check = [{ ping = 'lone', fails = true }, { run = ['no-such-program'], fails = true }]";
+        fs::write("/run/vain.toml", vain).unwrap();
+        let output = run_program("apply -f /run/vain.toml");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("error: 2 of 2 checks failed"), "{text}");
+        linkspan("delete -f /run/vain.toml");
+
         // A program that ends is named, with what it said.
         let dead = OFFICE.replace("exec busybox httpd", "echo no such thing; exit 3; exec busybox httpd");
         let dead = dead.replace("contains = \"from the web\"", "within = 1");

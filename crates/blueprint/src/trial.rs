@@ -64,6 +64,9 @@ pub fn try_all(checks: &[Check], found: &Found, files: &Files) -> Vec<Verdict> {
     verdicts.into_iter().flatten().collect()
 }
 
+/// What was seen, or why it does not hold; the outer error is that it could not be tried at all.
+type Tried = Result<Result<String, String>, String>;
+
 struct Trial<'a> {
     check: &'a Check,
     found: &'a Found,
@@ -75,11 +78,11 @@ impl Trial<'_> {
         let deadline = Instant::now() + self.check.within;
         let (ok, seen) = loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let seen =
+            let tried =
                 self.attempt(left.clamp(PAUSE, if self.check.fails { self.check.within } else { TRY }));
-            let succeeded = seen.is_ok();
-            if succeeded != self.check.fails || self.check.fails || Instant::now() >= deadline {
-                break (succeeded != self.check.fails, seen.unwrap_or_else(|why| why));
+            let holds = tried.as_ref().is_ok_and(|tried| tried.is_ok() != self.check.fails);
+            if holds || self.check.fails || Instant::now() >= deadline {
+                break (holds, tried.unwrap_or_else(Err).unwrap_or_else(|why| why));
             }
             thread::sleep(PAUSE);
         };
@@ -92,39 +95,44 @@ impl Trial<'_> {
         }
     }
 
-    /// Tries once: what was seen, or why not.
-    fn attempt(&self, patience: Duration) -> Result<String, String> {
+    /// Tries once.
+    fn attempt(&self, patience: Duration) -> Tried {
         match &self.check.attempt {
             Attempt::Ping(place) => {
                 let address = self.address(place)?;
                 let took = self.inside(|| probe::ping(address, patience))?;
-                Ok(format!("{:.2} ms", took.as_secs_f64() * 1000.0))
+                Ok(took.map(|took| format!("{:.2} ms", took.as_secs_f64() * 1000.0)))
             }
             Attempt::Tcp(place, port) => {
                 let address = SocketAddr::new(self.address(place)?, *port);
-                self.inside(|| TcpStream::connect_timeout(&address, patience))?;
-                Ok("connected".to_owned())
+                let stream = self.inside(|| TcpStream::connect_timeout(&address, patience))?;
+                Ok(stream.map(|_| "connected".to_owned()))
             }
             Attempt::Http(place, port, path) => {
                 let address = SocketAddr::new(self.address(place)?, *port);
                 let answer = self.inside(|| ask(address, path, patience))?;
-                let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-                let status = head.lines().next().unwrap_or_default();
-                let code = status.split(' ').nth(1).unwrap_or_default();
-                if !code.starts_with('2') {
-                    return Err(format!("answered '{status}'"));
-                }
-                self.contains(body, status)
+                Ok(answer.and_then(|answer| self.page(&answer)))
             }
             Attempt::Run(command) => {
                 let words: Vec<_> = command.0.iter().map(Into::into).collect();
                 let (code, output) = self.run(&words, patience.max(self.check.within))?;
                 let last = output.lines().last().unwrap_or_default();
-                if code != 0 {
-                    return Err(format!("status {code}: {last}"));
-                }
-                self.contains(&output, last)
+                Ok(if code == 0 {
+                    self.contains(&output, last)
+                } else {
+                    Err(format!("status {code}: {last}"))
+                })
             }
+        }
+    }
+
+    /// Whether an answer is that of a page that is there.
+    fn page(&self, answer: &str) -> Result<String, String> {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let status = head.lines().next().unwrap_or_default();
+        match status.split(' ').nth(1) {
+            Some(code) if code.starts_with('2') => self.contains(body, status),
+            _ => Err(format!("answered '{status}'")),
         }
     }
 
@@ -138,10 +146,14 @@ impl Trial<'_> {
         }
     }
 
-    fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, String> {
+    /// Does `work` where the check is tried from.
+    fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> Result<Result<T, String>, String> {
         let pin = self.from().map(|view| view.sandbox.pin());
         let done = probe::inside(pin.as_deref(), work).map_err(|error| error.cause)?;
-        done.map_err(|error| error.to_string())
+        Ok(done.map_err(|error| error.to_string()))
     }
 
     fn from(&self) -> Option<&SandboxView> {
