@@ -156,6 +156,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_keeps_nothing_open_that_this_process_was_given() {
+        let output = File::create("/dev/null").unwrap();
+        // Unlike what is opened here, this one is passed on.
+        let given = nix::unistd::dup(&output).unwrap();
+        let leak = format!("test ! -e /proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&given));
+        let argv = ["sh", "-c", &leak].map(OsString::from);
+        let launched = launch(None, &argv, None, &output).map_err(|failed| failed.error).unwrap();
+        assert_eq!(launched.wait(Duration::from_secs(60)).unwrap(), 0);
+    }
+
+    #[test]
     fn a_process_is_known_by_its_start() {
         let own = fs::read_to_string("/proc/self/stat").unwrap();
         let process = Process::from_stat(&own).unwrap();

@@ -44,7 +44,8 @@ pub(crate) enum Call {
     Unshare(CloneFlags),
     /// Sets the host name.
     Hostname(String),
-    /// Leads a session of its own, with nothing to read, all output to a file, and no signal blocked.
+    /// Leads a session of its own, with nothing to read, all output to a file, no signal blocked, and nothing else open
+    /// once it is the program: whoever started this process may wait for the end of something.
     Detach(OwnedFd),
     /// Appends this process's line of /proc to a file.
     Record(OwnedFd),
@@ -98,7 +99,15 @@ fn detach(output: &OwnedFd) -> nix::Result<()> {
     dup2_stdin(open(c"/dev/null", OFlag::O_RDONLY, Mode::empty())?)?;
     dup2_stdout(output)?;
     dup2_stderr(output)?;
+    close_others_on_exec()?;
     SigSet::empty().thread_set_mask()
+}
+
+#[allow(unsafe_code)]
+fn close_others_on_exec() -> nix::Result<()> {
+    // SAFETY: close_range(2) takes no pointers, and closes nothing yet.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(done).map(drop)
 }
 
 fn record(file: &OwnedFd) -> nix::Result<()> {
