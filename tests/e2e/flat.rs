@@ -162,6 +162,36 @@ fn a_card_that_is_pulled_out_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_card_is_known_by_whatever_name() {
+    run(here!(), || {
+        let lan = Lan::new();
+        let before = ways("eth1");
+        linkspan(&format!("{FLAT} flat"));
+        sh("ip link set eth1 down && ip link set eth1 name lan7 && ip link set lan7 up");
+        // Another takes its name.
+        sh("ip link add eth1 type veth peer name eth2 && ip link set eth1 up");
+        linkspan("sandbox create --net flat,ip=192.168.0.100 a");
+        lan.neighbour.pings("192.168.0.100");
+        linkspan("sandbox rm a");
+        linkspan("network rm flat");
+        // That it was down has the kernel look for duplicates of its link-local address.
+        eventually("! ip addr show dev lan7 tentative | grep inet6");
+        assert_eq!(ways("lan7").replace("lan7", "eth1"), before);
+        lan.neighbour.pings("192.168.0.5");
+        assert!(!ways("eth1").contains("192.168"), "{}", ways("eth1"));
+    });
+}
+
+#[test]
+fn the_host_is_on_its_lan_when_the_spanning_tree_lets_it() {
+    run(here!(), || {
+        let _lan = Lan::new();
+        linkspan(&format!("{FLAT} -o linkspan.stp=true flat"));
+        sh("ping -n -q -c 1 -W 1 192.168.0.9");
+    });
+}
+
+#[test]
 fn vm_a_bond_goes_over_to_its_bridge_and_comes_back() {
     run(here!(), || {
         let lan = Lan::new();

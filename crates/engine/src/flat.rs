@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use linkspan_model::{
-    BridgeOptions, Endpoint, Family, IfName, IpamRequest, Mac, Name, NetAttach, Network, Pool,
+    BridgeOptions, Card, Endpoint, Family, IfName, IpamRequest, Mac, Name, NetAttach, Network, Pool,
 };
 use linkspan_plan::{CardFacts, Failure, Kernel, State, desired};
 use linkspan_store::{JournalEntry, Mode, Object, Tx};
@@ -115,16 +115,23 @@ impl<K: Kernel> Engine<K> {
                 pool.aux.insert(gateway_key(Family::V6).to_owned(), *router);
             }
         }
-        let is_own = |pool: &&Pool| facts.card.addresses.iter().any(|net| net.addr() == pool.gateway);
-        let new: Vec<_> =
-            network.pools.iter().filter(|pool| !is_own(pool)).map(|pool| pool.gateway).collect();
-        if let Some((address, mac)) = self.ask(card, &new)?.first() {
-            return Err(Error::refused(format!("gateway {address} cannot be the bridge's"))
-                .because(format!("{mac} has it on the LAN of {card}"))
-                .hinting("give another --gateway, or leave it out to take the host's own address"));
-        }
+        self.refuse_taken_gateways(&network, card, &facts.card)?;
         network.card = Some(facts.card);
         Ok(network)
+    }
+
+    /// That nobody on the LAN has an address that is to be the bridge's beside those of the card.
+    fn refuse_taken_gateways(&mut self, network: &Network, name: &IfName, card: &Card) -> Result<(), Error> {
+        let is_own = |pool: &&Pool| card.addresses.iter().any(|net| net.addr() == pool.gateway);
+        let new: Vec<_> =
+            network.pools.iter().filter(|pool| !is_own(pool)).map(|pool| pool.gateway).collect();
+        let taken = self.ask(name, &new)?;
+        let Some((address, mac)) = taken.first() else { return Ok(()) };
+        Err(Error::refused(format!("gateway {address} cannot be the bridge's"))
+            .because(format!("{mac} has it on the LAN of {name}"))
+            .hinting(
+                "create the network with another --gateway, or without one to take the host's own address",
+            ))
     }
 
     /// Asks the LAN behind `device` who has `addresses`.
@@ -139,6 +146,10 @@ impl<K: Kernel> Engine<K> {
         for other in others.iter().filter(|other| other.name != *network) {
             if other.uplink_card() == Some(card) {
                 return Err(refused(format!("network '{}' has it", other.name)));
+            }
+            if other.parent.as_ref().is_some_and(|parent| parent.device == *card) {
+                return Err(refused(format!("network '{}' sits on it", other.name))
+                    .hinting("use another card, or remove that network first"));
             }
             if other.bridge_name() == *card {
                 return Err(refused(format!("it is the bridge of network '{}'", other.name)).hinting(
@@ -194,7 +205,9 @@ impl<K: Kernel> Engine<K> {
         if network.card.is_some() {
             return Ok(network);
         }
-        network.card = Some(self.survey(&card, &network.name)?.card);
+        let found = self.survey(&card, &network.name)?.card;
+        self.refuse_taken_gateways(&network, &card, &found)?;
+        network.card = Some(found);
         let journal = self.store.write(|tx| {
             tx.update_network(&network)?;
             tx.begin(&object, PLUG, "")

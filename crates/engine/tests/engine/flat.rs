@@ -6,7 +6,7 @@ use std::time::Duration;
 use linkspan_kernel::fake::Fault;
 use linkspan_model::Mac;
 
-use crate::site::{Site, on_lan, publishing, sandbox, told};
+use crate::site::{Site, on_lan, on_parent, publishing, sandbox, told};
 
 const CONFIRM: (&str, &str) = ("linkspan.uplink.confirm", "1s");
 
@@ -120,6 +120,19 @@ fn after_a_boot_it_is_made_anew_at_its_next_use() {
 }
 
 #[test]
+fn an_address_that_was_the_hosts_before_a_boot_may_be_anothers_now() {
+    let mut site = with_lan();
+    site.reboot();
+    site.give_card("eth1", &["192.168.0.7/24"]);
+    site.machine.with(|fake| fake.neighbours.insert("192.168.0.5".parse().unwrap(), mac()));
+    let refusal = site.engine().create_sandbox(&sandbox("a", &["lan"])).unwrap_err();
+    assert!(told(&refusal).contains("52:54:00:00:00:99 has it"), "{}", told(&refusal));
+    assert_eq!(site.card_addresses("eth1"), ["192.168.0.7/24"]);
+    assert!(site.machine.state().bridges.is_empty());
+    site.engine().remove_network("lan").unwrap();
+}
+
+#[test]
 fn what_nobody_confirms_is_undone_by_whoever_comes_next() {
     let site = with_card();
     site.engine().create_network(on_lan("lan", &[CONFIRM])).unwrap();
@@ -219,6 +232,9 @@ fn cards_that_cannot_be_plugged_in_are_refused() {
     change("a bridge itself", |facts| facts.kind = Some("bridge".to_owned()));
     change("no IPv4 address", |facts| facts.card.addresses.clear());
     change("nexthop", |facts| facts.immovable = Some("nexthop".to_owned()));
+    let site = with_card().with_card();
+    site.engine().create_network(on_parent("sitting", "eth1", "10.9.0.0/24")).unwrap();
+    refused(&site, "network 'sitting' sits on it");
     let site = with_card();
     site.machine.with(|fake| {
         fake.cards.values_mut().for_each(|card| card.bridge = Some("br7".parse().unwrap()));

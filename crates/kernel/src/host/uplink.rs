@@ -9,12 +9,13 @@ use linkspan_model::{Card, IfName};
 use linkspan_plan::{CardFacts, Failure, Uplink};
 use nix::errno::Errno;
 
+use super::observe::device_name;
 use super::{Host, find_link, find_links, live_bridge, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Message, Socket};
 use crate::rtnl::address::{self, Address};
 use crate::rtnl::carry::{self, GivenAddress, GivenNeighbour, GivenRoute, Way};
-use crate::rtnl::link;
+use crate::rtnl::link::{self, Link};
 use crate::rtnl::route::Route;
 use crate::sysctl;
 
@@ -187,8 +188,11 @@ impl Host {
     /// is taken from the record.
     pub(super) fn enslave(&mut self, name: &IfName, uplink: &Uplink) -> Result<()> {
         let missing = || Refusal::new(Failure::NotFound, format!("there is no device {name}"));
-        let card = find_link(&mut self.route, name)?.ok_or_else(missing)?;
         let bridge = live_bridge(&mut self.route, &uplink.bridge)?;
+        let card = self.find_card(name, uplink, Some(&bridge))?.ok_or_else(missing)?;
+        if card.master == Some(bridge.index) {
+            return Ok(());
+        }
         self.learn_as(name, &uplink.bridge)?;
         let mut things = Belongings::of(&mut self.route, card.index, &BTreeSet::new())?;
         let mut from = card.index;
@@ -205,14 +209,32 @@ impl Host {
         let plug = vec![link::set_master(card.index, bridge.index), link::get_by_index(bridge.index)];
         self.carry(&things, way, plug, Vec::new())?;
         settle::links(&mut self.route, &[card.index, bridge.index])?;
+        if bridge.stp {
+            settle::forwarding(&mut self.route, &[card.index])?;
+        }
         self.await_routers(&things, way)?;
         sysctl::copy(name, &uplink.bridge, "accept_dad")
     }
 
+    /// The card of an uplink: the port of the bridge that is on record, whatever it is called by now, else what has its
+    /// name.
+    fn find_card(&mut self, name: &IfName, uplink: &Uplink, bridge: Option<&Link>) -> Result<Option<Link>> {
+        let recorded = Belongings::on_record(&uplink.card).addresses;
+        if let (Some(first), Some(bridge)) = (recorded.first(), bridge) {
+            let found = find_links(&mut self.route, vec![link::get_by_index(first.index())])?;
+            let port = found.into_iter().flatten().find(|card| card.master == Some(bridge.index));
+            if port.is_some() {
+                return Ok(port);
+            }
+        }
+        find_link(&mut self.route, name)
+    }
+
     /// Unplugs a card and gives it back what its bridge has and is not the network's own.
     pub(super) fn release(&mut self, name: &IfName, uplink: &Uplink) -> Result<()> {
-        let Some(card) = find_link(&mut self.route, name)? else { return Ok(()) };
         let bridge = find_link(&mut self.route, &uplink.bridge)?;
+        let Some(card) = self.find_card(name, uplink, bridge.as_ref())? else { return Ok(()) };
+        let name = &device_name(&card.name)?;
         let mut things = match &bridge {
             Some(bridge) => Belongings::of(&mut self.route, bridge.index, &uplink.own)?,
             None => Belongings::default(),
