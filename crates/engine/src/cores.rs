@@ -2,14 +2,15 @@
 
 use ipnet::IpNet;
 use linkspan_model::{BridgeOptions, Core, Endpoint, Family, Id, Name, Network, Pool, Uplink};
-use linkspan_plan::{Kernel, State, desired};
+use linkspan_plan::{Kernel, Scope, State, desired};
 use linkspan_store::{Object, Tx};
 
 use crate::{Engine, Error, NetworkRequest};
 
 /// How many endpoints a bridge of a network gets before the next one is begun. A bridge takes 1,023 ports, and the kernel
 /// the longer to add one the more there are (some 2 microseconds each): with this many, an attach takes the same however
-/// large the network is. Its own bridge has room for 700 access bridges then.
+/// large the network is. The copies of a broadcast then wait for the processor by the 500 at most, where a queue holds
+/// 1,000: each bridge is below the one before it.
 pub(crate) const CAPACITY: u32 = 250;
 
 /// The network above one that is to be made, and whether that one shares its subnets.
@@ -143,8 +144,12 @@ impl<K: Kernel> Engine<K> {
     /// What an endpoint stands on: its network, all that this is patched into, and its access bridge.
     pub(crate) fn ground(&mut self, endpoint: &Endpoint, network: &Network) -> Result<State, Error> {
         let mut state = self.with_cores(network)?;
-        if endpoint.access > 0 {
-            state.merge(desired::access_bridge(network, endpoint.access));
+        let scope = Scope { bridges: [network.bridge_numbered(endpoint.access)].into(), ..Scope::default() };
+        let is_there = endpoint.access > 1 && !self.kernel.observe(&scope)?.bridges.is_empty();
+        // Those above one that is there are there.
+        let first = if is_there { endpoint.access } else { 1 };
+        for number in first..=endpoint.access {
+            state.merge(desired::access_bridge(network, number));
         }
         Ok(state)
     }
@@ -163,13 +168,15 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-/// What the endpoints of one network stand on beside its own bridge: its access bridges that any is on, and those that
-/// none is on any more.
+/// What the endpoints of one network stand on beside its own bridge: its access bridges up to the last that any is on,
+/// and those that none is on or below any more.
 pub(crate) fn access_bridges(tx: &Tx<'_>, network: &Network) -> Result<(State, Vec<State>), Error> {
     let (mut used, mut idle) = (State::default(), Vec::new());
-    for (number, endpoints) in tx.access_bridges(network.id)? {
+    let bridges = tx.access_bridges(network.id)?;
+    let last = bridges.iter().filter(|(_, endpoints)| *endpoints > 0).map(|(number, _)| *number).max();
+    for (number, _) in bridges {
         let state = desired::access_bridge(network, number);
-        if endpoints > 0 { used.merge(state) } else { idle.push(state) }
+        if last.is_some_and(|last| number <= last) { used.merge(state) } else { idle.push(state) }
     }
     Ok((used, idle))
 }

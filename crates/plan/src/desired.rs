@@ -60,7 +60,7 @@ pub fn network(network: &Network) -> State {
     state
 }
 
-/// What an access bridge of `network` needs beside the network: itself, and what plugs it into the network's own bridge.
+/// What an access bridge of `network` needs beside the bridge before it: itself, and what plugs it into that.
 ///
 /// A bridge takes 1,023 ports (BR_MAX_PORTS), so what is more goes to others below it.
 pub fn access_bridge(network: &Network, number: u16) -> State {

@@ -36,12 +36,17 @@ pub(crate) fn plug(network: &Network, state: &mut State) {
     state.patches.extend([Link { network, number: 0, bridge, to, isolated }.patch()]);
 }
 
-/// Access bridge `number` of `network`. Without icc its ports are isolated as all are, and so is what leads to it on the
-/// network's own bridge; what leads up from it is not.
+/// Access bridge `number` of `network`, below the one before it: in a row, and not each below the network's own. The
+/// copies of a broadcast wait in one queue of 1,000 (net.core.netdev_max_backlog), and one beside the other the bridges
+/// would all put theirs in at once; so they do one after the other.
+///
+/// Without icc its ports are isolated as all are, and so is what leads to it on the bridge above; what leads up from it is
+/// not.
 pub(crate) fn access(network: &Network, number: u16) -> State {
     let bridge = network.bridge_numbered(number);
     let mut state = switch(network, bridge.clone(), network.id.switch_mac(number));
-    let (to, isolated) = (PatchEnd::Bridge(network.bridge_name()), !network.bridge.icc);
+    let above = network.bridge_numbered(number.saturating_sub(1));
+    let (to, isolated) = (PatchEnd::Bridge(above), !network.bridge.icc);
     state.patches.extend([Link { network, number, bridge, to, isolated }.patch()]);
     state
 }
