@@ -56,8 +56,8 @@ fn each_mode_says_who_reaches_whom() {
 fn one_sandbox_has_the_parent_for_itself() {
     run(here!(), || {
         let lan = Switched::new();
-        lan.host.sh("ip link add port0 type veth peer name p5 netns switch && ip link set port0 up");
-        Net::pinned("switch").sh("ip link set p5 master br0 up");
+        lan.plug(&lan.host, "port0", "p5");
+        sh("ip -6 address flush dev port0");
         let before = Snapshot::take();
         linkspan(
             "network create -d macvlan -o parent=port0 -o macvlan_mode=passthru --subnet 192.0.2.0/24 lan",

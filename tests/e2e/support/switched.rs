@@ -18,13 +18,23 @@ impl Switched {
     pub fn new() -> Self {
         let lan = Self { host: Net::here(), outside: Net::new("outside"), switch: Net::new("switch") };
         lan.switch.sh("ip link add name br0 type bridge mcast_snooping 0 && ip link set br0 up");
-        for (machine, port, number) in [(&lan.host, "p1", 1), (&lan.outside, "p9", 9)] {
-            machine.sh(&format!("ip link add lan0 type veth peer name {port} netns switch"));
-            lan.switch.sh(&format!("ip link set {port} master br0 up"));
-            machine.sh(&format!("ip address add 192.0.2.{number}/24 dev lan0 && ip link set lan0 up"));
+        for (machine, number) in [(&lan.host, 1), (&lan.outside, 9)] {
+            lan.plug(machine, "lan0", &format!("p{number}"));
+            machine.sh(&format!("ip address add 192.0.2.{number}/24 dev lan0"));
         }
         lan.host.sh("ip route add default via 192.0.2.9");
         lan
+    }
+
+    /// Plugs a machine into the switch by a new device, and waits until frames pass.
+    pub fn plug(&self, machine: &Net, device: &str, port: &str) {
+        machine.sh(&format!("ip link add {device} type veth peer name {port} netns switch"));
+        machine.sh(&format!("ip link set {device} up"));
+        self.switch.sh(&format!(
+            "ip link set {port} master br0 up && \
+             until bridge link show dev {port} | grep -q 'LOWER_UP.*state forwarding'; do sleep 0.01; done"
+        ));
+        machine.sh(&format!("until ip link show {device} | grep -q 'state UP'; do sleep 0.01; done"));
     }
 
     /// Has IPv6 on the LAN too. The settings of new devices are as on a host that looks for duplicates.

@@ -24,7 +24,7 @@ impl Host {
             UpperStep::SetUp(name) => {
                 let index = live_link(&mut self.route, name)?.index;
                 self.route.batch(vec![link::up(index)])?;
-                Ok(())
+                settle::links(&mut self.route, &[index])
             }
             UpperStep::CreateVlan(name, vlan) => self.create_vlan(name, vlan),
             UpperStep::CreateShim(name, shim) => self.create_shim(name, shim),
@@ -42,7 +42,8 @@ impl Host {
         self.route
             .batch(vec![upper::create_vlan(name, parent, vlan.id)])
             .map_err(|error| Refusal::from(error).hint(Failure::Unsupported, missing))?;
-        Ok(())
+        let made = live_link(&mut self.route, name)?.index;
+        settle::links(&mut self.route, &[made])
     }
 
     fn create_shim(&mut self, name: &IfName, shim: &Shim) -> Result<()> {
