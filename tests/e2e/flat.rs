@@ -438,7 +438,8 @@ fn what_nobody_confirms_is_undone_by_itself() {
         let lan = Lan::new();
         let before = ways("eth1");
         let session = Session::begin(&lan.neighbour, "192.168.0.9:7");
-        let output = run_program(&format!("{FLAT} {CONFIRM} flat"));
+        // Long enough for a busy machine to do all that comes before it is over.
+        let output = run_program(&format!("{FLAT} -o linkspan.uplink.confirm=8s flat"));
         assert!(String::from_utf8_lossy(&output.stderr).contains("linkspan network confirm flat"));
         refused("sandbox create --net flat a").hints("linkspan network confirm flat");
         // A guard that is killed is replaced.

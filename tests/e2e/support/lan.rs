@@ -41,6 +41,11 @@ impl Lan {
         lan.outside.sh("ip route add default via 198.51.100.1");
         sh("ip route add default via 192.168.0.254 && ip -6 route add default via 2001:db8::fe dev eth1");
         lan.neighbour.sh("ip route add default via 192.168.0.254");
+        // New devices lose what is sent before the kernel has seen their carrier.
+        for machine in ["192.168.0.5", "192.168.0.9"] {
+            lan.outside
+                .sh(&format!("for i in $(seq 20); do ping -n -c 1 -W 1 {machine} && exit; done; exit 1"));
+        }
         lan
     }
 
