@@ -176,7 +176,15 @@ impl<K: Kernel> Engine<K> {
         };
         match not_plugged {
             Some((why, hint)) => Err(refused(why).hinting(hint)),
-            None => Ok(facts),
+            None => {
+                for net in &facts.leased {
+                    self.note(format!(
+                        "{card} has {net} for a time only: a DHCP client that renews it has to do so on the bridge of \
+                         network '{network}' from now on, or it runs out"
+                    ));
+                }
+                Ok(facts)
+            }
         }
     }
 

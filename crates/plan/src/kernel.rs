@@ -162,6 +162,8 @@ pub struct CardFacts {
     pub is_up: bool,
     /// The device that it is a port of.
     pub master: Option<String>,
+    /// Its IPv4 addresses that it has for a time, as a DHCP client gives them.
+    pub leased: Vec<IpNet>,
     /// The gateways of the host's default routes through it.
     pub gateways: Vec<IpAddr>,
     /// A route of it that cannot be moved, as text, and why.

@@ -47,6 +47,18 @@ fn what_is_not_given_is_the_cards() {
 }
 
 #[test]
+fn who_renews_an_address_is_told_where() {
+    let site = with_card();
+    site.machine.with(|fake| {
+        let card = fake.cards.values_mut().next().unwrap();
+        card.facts.leased = vec!["192.168.0.5/24".parse().unwrap()];
+    });
+    site.engine().create_network(on_lan("lan", &[])).unwrap();
+    let notes = site.notes.lock().unwrap().join("\n");
+    assert!(notes.contains("eth1 has 192.168.0.5/24 for a time only"), "{notes}");
+}
+
+#[test]
 fn addresses_that_changed_meanwhile_come_back_as_they_are() {
     let site = with_lan();
     site.machine.with(|fake| {

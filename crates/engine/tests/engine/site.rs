@@ -136,6 +136,7 @@ impl Site {
             is_loopback: false,
             is_up: true,
             master: None,
+            leased: Vec::new(),
             gateways: vec!["192.168.0.254".parse().unwrap()],
             immovable: None,
         };

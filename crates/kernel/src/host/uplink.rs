@@ -135,6 +135,8 @@ pub(super) fn card(socket: &mut Socket, name: &IfName) -> Result<Option<CardFact
     };
     let parsed = given.iter().filter_map(|given| Address::parse(given.bytes()));
     let addresses = parsed.filter(|address| !address.is_link_local()).map(|address| address.net).collect();
+    let leased = given.iter().filter(|given| given.is_leased());
+    let leased = leased.filter_map(|given| Some(Address::parse(given.bytes())?.net)).collect();
     let routes = moving(&all_routes(socket)?, found.index);
     let master = found.master.map(|index| find_links(socket, vec![link::get_by_index(index)])).transpose()?;
     let master = master.and_then(|found| found.into_iter().flatten().next()).map(|link| link.name);
@@ -155,6 +157,7 @@ pub(super) fn card(socket: &mut Socket, name: &IfName) -> Result<Option<CardFact
         is_up: found.is_up(),
         kind: found.kind,
         master,
+        leased,
         gateways,
         immovable: bound.then(|| {
             "it has routes by nexthop objects (ip nexthop), which stay with their device".to_owned()

@@ -1,10 +1,10 @@
 //! What a device has, as the kernel gave it, and the messages that give it to another: only the device is another then.
 
 use libc::{
-    IFA_CACHEINFO, IFA_F_NODAD, IFA_FLAGS, IFA_LABEL, NDA_DST, NDA_LLADDR, NUD_FAILED, NUD_INCOMPLETE,
-    NUD_NOARP, RTA_CACHEINFO, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTA_PRIORITY, RTA_SRC, RTA_TABLE,
-    RTA_VIA, RTM_DELADDR, RTM_DELNEIGH, RTM_DELROUTE, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWNEIGH,
-    RTM_NEWROUTE, RTPROT_KERNEL,
+    IFA_CACHEINFO, IFA_F_NODAD, IFA_F_PERMANENT, IFA_FLAGS, IFA_LABEL, NDA_DST, NDA_LLADDR, NUD_FAILED,
+    NUD_INCOMPLETE, NUD_NOARP, RTA_CACHEINFO, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTA_PRIORITY,
+    RTA_SRC, RTA_TABLE, RTA_VIA, RTM_DELADDR, RTM_DELNEIGH, RTM_DELROUTE, RTM_GETNEIGH, RTM_GETROUTE,
+    RTM_NEWADDR, RTM_NEWNEIGH, RTM_NEWROUTE, RTPROT_KERNEL,
 };
 use linkspan_model::IfName;
 
@@ -75,6 +75,11 @@ impl GivenAddress {
     /// The device that it was given for.
     pub(crate) fn index(&self) -> u32 {
         self.0[4..8].try_into().map_or(0, u32::from_ne_bytes)
+    }
+
+    /// Whether it is an IPv4 one that expires unless somebody renews it.
+    pub(crate) fn is_leased(&self) -> bool {
+        !self.is_v6() && self.flags() & IFA_F_PERMANENT == 0
     }
 
     fn flags(&self) -> u32 {
