@@ -267,6 +267,7 @@ fn parents_that_cannot_be_are_refused() {
         create("-o parent=lan7").says(&["no device lan7"]);
         create("-o parent=lan7.10").says(&["neither lan7.10 nor lan7"]);
         create("-o parent=lan0.5000").says(&["VLAN"]);
+        create("-o parent=lo").says(&["no Ethernet device"]);
         create("-o parent=port0").says(&["port of a bridge"]).hints("bridge or bond");
         create("--internal").hints("-o parent=DEVICE");
         create("-o com.docker.network.driver.mtu=9000").says(&["lan0 has 1500"]);

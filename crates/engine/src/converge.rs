@@ -154,13 +154,15 @@ impl<K: Kernel> Engine<K> {
                 }
                 self.remember_sysctl(key, value)?;
             }
-            if let Step::Upper(UpperStep::SetUp(name)) = step {
-                self.note(format!("device {name} was down; it is set up and stays so"));
-            }
             (self.tell)(Event::Step(step));
         }
         if !steps.is_empty() {
             self.kernel.apply(steps)?;
+            for step in steps {
+                if let Step::Upper(UpperStep::SetUp(name)) = step {
+                    self.note(format!("device {name} was down; it is set up and stays so"));
+                }
+            }
             if steps.iter().any(Step::deletes_in_firewall) {
                 self.store.note_deletion();
             }

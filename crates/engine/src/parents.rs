@@ -95,6 +95,11 @@ impl<K: Kernel> Engine<K> {
                     .hinting("name one with -o parent=DEVICE")),
             };
         };
+        if !device.ethernet {
+            return Err(Error::refused(format!("network '{}' cannot sit on {}", network.name, device.name))
+                .because("it is no Ethernet device")
+                .hinting("use a network card, a bridge or a bond as parent"));
+        }
         if device.enslaved {
             return Err(Error::refused(format!("network '{}' cannot sit on {}", network.name, device.name))
                 .because("that device is a port of a bridge or bond")

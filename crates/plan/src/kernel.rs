@@ -130,6 +130,8 @@ pub struct ParentDevice {
     pub up: bool,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// Whether it is an Ethernet device, which alone carries others.
+    pub ethernet: bool,
     /// Whether it is a port of a bridge or a bond, so that nothing else can sit on it.
     pub enslaved: bool,
     /// Whether packets are refused that come in by it from an address to which the host has another way (rp_filter 1).

@@ -74,6 +74,7 @@ impl Site {
             name: name.clone(),
             up: true,
             mtu: 1500,
+            ethernet: true,
             enslaved: false,
             strict: false,
             addresses: Vec::new(),

@@ -140,6 +140,7 @@ impl Host {
             name: device_name(&found.link.name)?,
             up: found.link.is_up(),
             mtu: found.link.mtu,
+            ethernet: found.link.mac.is_some() && found.link.name != "lo",
             enslaved: found.link.master.is_some(),
             strict,
             addresses: addresses.into_iter().collect(),
