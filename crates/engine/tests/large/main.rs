@@ -186,8 +186,11 @@ fn three_thousand_sandboxes_on_one_network() {
         all_meet(&sample);
         println!("any two of {} sandboxes, two of each bridge, meet: {:?}", sample.len(), started.elapsed());
         // Each with one far away, so that every one has sent and received.
-        let lost: Vec<_> = (0..COUNT).filter(|n| !pings(*n, &address((*n + COUNT / 2) % COUNT))).collect();
-        println!("each with the one {} further on: lost {lost:?}", COUNT / 2);
+        let reaches = |n: &usize| pings(*n, &address((*n + COUNT / 2) % COUNT));
+        let late: Vec<_> = (0..COUNT).filter(|n| !reaches(n)).collect();
+        // A broadcast to three thousand that meets another may lose copies: who asks goes on to ask.
+        let lost: Vec<_> = late.iter().filter(|n| !reaches(n)).collect();
+        println!("each with the one {} further on: not at once {late:?}, not at all {lost:?}", COUNT / 2);
         assert!(lost.is_empty(), "some did not reach the one half-way round");
         let started = Instant::now();
         remove(COUNT);
