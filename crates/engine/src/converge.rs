@@ -13,7 +13,7 @@ impl<K: Kernel> Engine<K> {
     /// If our firewall table is not there (the first network; somebody flushed the ruleset), it is built whole from
     /// the store first: where the table is, everything is in it.
     ///
-    /// Bridges and what joins them are made by one command at a time. Another that misses them too, as after a reboot,
+    /// What sandboxes of several commands stand on is made by one command at a time. Another that misses it too, as after a reboot,
     /// looks again when its turn has come.
     pub(crate) fn converge(&mut self, mut desired: State, former: &State) -> Result<(), Error> {
         let scope = Scope::of([&desired, former]);

@@ -80,7 +80,13 @@ pub enum Step {
 impl Step {
     /// Whether it makes what sandboxes of several commands stand on, so that one of these has to make it alone.
     pub const fn makes_ground(&self) -> bool {
-        matches!(self, Self::CreateBridge(..) | Self::CreatePatch(..))
+        matches!(
+            self,
+            Self::CreateBridge(..)
+                | Self::CreatePatch(..)
+                | Self::Enslave(..)
+                | Self::Upper(UpperStep::CreateVlan(..) | UpperStep::CreateShim(..))
+        )
     }
 
     /// Whether something in the firewall may go with it: a table of another version goes when ours is made.
