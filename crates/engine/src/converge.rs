@@ -13,8 +13,8 @@ impl<K: Kernel> Engine<K> {
     /// If our firewall table is not there (the first network; somebody flushed the ruleset), it is built whole from
     /// the store first: where the table is, everything is in it.
     ///
-    /// What sandboxes of several commands stand on is made by one command at a time. Another that misses it too, as after a reboot,
-    /// looks again when its turn has come.
+    /// What sandboxes of several commands stand on is made by one command at a time. Another that misses it too, as after
+    /// a reboot, looks again when its turn has come.
     pub(crate) fn converge(&mut self, mut desired: State, former: &State) -> Result<(), Error> {
         let scope = Scope::of([&desired, former]);
         let mut bridges = None;

@@ -63,6 +63,16 @@ impl Belongings {
         Self { addresses, routes: routes.collect(), ..Self::default() }
     }
 
+    /// Makes addresses what they are on record that only a killed process has left with a flag ([`GivenAddress::give`]).
+    fn recall_flags(&mut self, card: &Card) {
+        let recorded = Self::on_record(card).addresses;
+        let net = |given: &GivenAddress| Address::parse(given.bytes()).map(|address| address.net);
+        for given in self.addresses.iter_mut().filter(|given| given.is_sure()) {
+            let former = recorded.iter().find(|other| !other.is_sure() && net(other) == net(given));
+            former.into_iter().for_each(|former| given.clone_from(former));
+        }
+    }
+
     /// Whether there is an address that the kernel does not make by itself.
     fn is_telling(&self) -> bool {
         let telling =
@@ -247,6 +257,7 @@ impl Host {
             let recorded = Belongings::on_record(&uplink.card);
             (from, things) = (recorded.addresses.first().map_or(0, GivenAddress::index), recorded);
         }
+        things.recall_flags(&uplink.card);
         let way = Way { from: (from, &uplink.bridge), to: (card.index, name) };
         let ours = bridge.is_some_and(|bridge| card.master == Some(bridge.index));
         let unplug = if ours { vec![link::set_master(card.index, 0)] } else { Vec::new() };

@@ -77,6 +77,11 @@ impl GivenAddress {
         self.0[4..8].try_into().map_or(0, u32::from_ne_bytes)
     }
 
+    /// Whether it is an IPv6 one that is in use without a look for duplicates.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.is_v6() && self.flags() & IFA_F_NODAD != 0
+    }
+
     /// Whether it is an IPv4 one that expires unless somebody renews it.
     pub(crate) fn is_leased(&self) -> bool {
         !self.is_v6() && self.flags() & IFA_F_PERMANENT == 0
