@@ -87,7 +87,11 @@ fn a_card_plugged_in_or_released_by_a_killed_command_is_where_it_is_said_to_be()
         linkspan_lab::wire((&Net::here(), "eth1", "192.168.77.5/24"), (&lan, "eth1", "192.168.77.254/24"));
         sh("ip addr add 192.168.77.6/24 dev eth1 && ip route add default via 192.168.77.254");
         sh("ip route add 10.77.0.0/16 via 192.168.77.254 metric 7");
+        sh("while ip addr show dev eth1 tentative | grep inet6; do sleep 0.05; done");
+        let addresses = || sh("ip addr show dev eth1");
+        let before = addresses();
         rounds(&LAN);
+        assert_eq!(addresses(), before);
     });
 }
 
