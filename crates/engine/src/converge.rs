@@ -93,10 +93,11 @@ impl<K: Kernel> Engine<K> {
             let idle = networks.iter().map(|network| Ok(access_bridges(tx, network)?.1));
             Ok::<_, Error>(idle.collect::<Result<Vec<_>, Error>>()?.concat())
         })?;
-        let scope = Scope { elements: Elements::All, ..Scope::of(idle.iter().chain([&desired])) };
+        let idle_states = idle.iter().map(|(_, state)| state);
+        let scope = Scope { elements: Elements::All, ..Scope::of(idle_states.chain([&desired])) };
         let mut observed = self.kernel.observe(&scope)?;
         // A bridge that nobody is on any more stays if it is there, and is not missed.
-        for state in idle {
+        for (_, state) in idle {
             if state.bridges.keys().all(|bridge| observed.bridges.contains_key(bridge)) {
                 desired.merge(state);
             }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use linkspan_model::{BridgeOptions, Core, Endpoint, Family, Id, Name, Network, Pool, Uplink};
 use linkspan_plan::{Kernel, Scope, State, desired};
-use linkspan_store::{Object, Tx};
+use linkspan_store::{Mode, Object, Tx};
 
 use crate::{Engine, Error, NetworkRequest};
 
@@ -154,6 +154,21 @@ impl<K: Kernel> Engine<K> {
         Ok(state)
     }
 
+    /// Takes away the access bridges that nobody is on or below any more, now that `gone` have left. Who is at work on
+    /// one of the networks may be about to use them: then that stays for those who leave after.
+    pub(crate) fn fold(&mut self, gone: &[(Endpoint, Network)]) -> Result<(), Error> {
+        for (_, network) in gone.iter().filter(|(endpoint, _)| endpoint.access > 0) {
+            let object = Object::Network(network.name.clone());
+            let Some(_lock) = self.store.try_lock(&object, Mode::Exclusive)? else { continue };
+            let (_, idle) = self.store.read(|tx| access_bridges(tx, network))?;
+            for (number, state) in idle.into_iter().rev() {
+                self.converge(State { firewall: Some([].into()), ..State::default() }, &state)?;
+                self.store.write(|tx| tx.forget_bridge(network.id, number))?;
+            }
+        }
+        Ok(())
+    }
+
     /// What a network needs in the kernel, with all that it is patched into.
     pub(crate) fn with_cores(&mut self, network: &Network) -> Result<State, Error> {
         let mut state = desired::network(network);
@@ -169,14 +184,14 @@ impl<K: Kernel> Engine<K> {
 }
 
 /// What the endpoints of one network stand on beside its own bridge: its access bridges up to the last that any is on,
-/// and those that none is on or below any more.
-pub(crate) fn access_bridges(tx: &Tx<'_>, network: &Network) -> Result<(State, Vec<State>), Error> {
+/// and, by number, those that none is on or below any more.
+pub(crate) fn access_bridges(tx: &Tx<'_>, network: &Network) -> Result<(State, Vec<(u16, State)>), Error> {
     let (mut used, mut idle) = (State::default(), Vec::new());
     let bridges = tx.access_bridges(network.id)?;
     let last = bridges.iter().filter(|(_, endpoints)| *endpoints > 0).map(|(number, _)| *number).max();
     for (number, _) in bridges {
         let state = desired::access_bridge(network, number);
-        if last.is_some_and(|last| number <= last) { used.merge(state) } else { idle.push(state) }
+        if last.is_some_and(|last| number <= last) { used.merge(state) } else { idle.push((number, state)) }
     }
     Ok((used, idle))
 }
@@ -185,7 +200,7 @@ pub(crate) fn access_bridges(tx: &Tx<'_>, network: &Network) -> Result<(State, V
 pub(crate) fn all_bridges(tx: &Tx<'_>, network: &Network) -> Result<State, Error> {
     let (mut all, idle) = access_bridges(tx, network)?;
     all.merge(desired::network(network));
-    idle.into_iter().for_each(|state| all.merge(state));
+    idle.into_iter().for_each(|(_, state)| all.merge(state));
     Ok(all)
 }
 

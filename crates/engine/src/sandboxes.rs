@@ -274,7 +274,8 @@ impl<K: Kernel> Engine<K> {
             }
             tx.delete_sandbox(sandbox.id)?;
             end_all(tx, &Object::Sandbox(sandbox.name.clone()))
-        })
+        })?;
+        self.fold(&attached)
     }
 
     pub(crate) fn sandbox_called(&mut self, key: &str) -> Result<Sandbox, Error> {

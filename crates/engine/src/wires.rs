@@ -256,7 +256,8 @@ impl<K: Kernel> Engine<K> {
         self.store.write(|tx| {
             tx.delete_endpoint(endpoint)?;
             crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))
-        })
+        })?;
+        gone.map_or(Ok(()), |gone| self.fold(std::slice::from_ref(gone)))
     }
 }
 

@@ -37,4 +37,10 @@ impl Tx<'_> {
         let sql = "SELECT number, endpoints FROM access WHERE network = ?1 AND number > 0 ORDER BY number";
         self.all(sql, [network.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
     }
+
+    /// Forgets access bridge `number` of `network`, unless an endpoint is on it.
+    pub fn forget_bridge(&self, network: Id, number: u16) -> Result<(), StoreError> {
+        let sql = "DELETE FROM access WHERE network = ?1 AND number = ?2 AND endpoints = 0";
+        self.change(sql, (network.to_string(), number)).map(drop)
+    }
 }

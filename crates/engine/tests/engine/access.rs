@@ -47,18 +47,20 @@ fn what_has_no_room_on_the_bridge_goes_to_one_below() {
     assert_eq!((&patch.bridge, &patch.to), (&access, &PatchEnd::Bridge(lab.bridge_name())));
     site.assert_in_order();
 
-    // The one that leaves makes room; a bridge that nobody is on any more stays, and goes with the network.
+    // The one that leaves makes room; a bridge goes with the last that is on it.
     site.engine().remove_sandbox("last", false).unwrap();
     site.engine().create_sandbox(&sandbox("late", &["lab"])).unwrap();
     assert_eq!(site.engine().sandbox("late").unwrap().attached[0].0.access, 0);
+    site.engine().disconnect("lab", "more", false).unwrap();
+    assert!(site.machine.state().bridges.contains_key(&access));
+    site.engine().disconnect("lab", "yet-more", false).unwrap();
+    let state = site.machine.state();
+    assert!(!state.bridges.contains_key(&access) && state.patches.is_empty());
+    site.assert_in_order();
     for name in ["more", "yet-more", "late", "first"] {
         site.engine().remove_sandbox(name, false).unwrap();
     }
-    assert!(site.machine.state().bridges.contains_key(&access));
-    site.assert_in_order();
     site.engine().remove_network("lab").unwrap();
-    let state = site.machine.state();
-    assert!(!state.bridges.contains_key(&access) && state.patches.is_empty());
     site.assert_in_order();
 }
 
