@@ -205,8 +205,12 @@ fn vm_a_bond_goes_over_to_its_bridge_and_comes_back() {
         );
         sh("ip addr add 192.168.0.5/24 dev bond0; ip route add default via 192.168.0.254");
         eventually("ping -c 1 -W 1 192.168.0.254");
-        // The kernel looks for duplicates of its link-local address meanwhile.
-        eventually("! ip addr show dev bond0 tentative | grep inet6");
+        // The kernel looks for duplicates of its link-local address first.
+        let settled = || {
+            eventually("ip -6 addr show dev bond0 -tentative | grep fe80");
+            eventually("ip -6 route show table local dev bond0 | grep 'local fe80'");
+        };
+        settled();
         let before = ways("bond0");
         let session = Session::begin(&lan.neighbour, "192.168.0.9:7");
         refused("network create -o linkspan.uplink=eth1 flat").says(&["a port of bond0"]).hints("use bond0");
@@ -216,6 +220,7 @@ fn vm_a_bond_goes_over_to_its_bridge_and_comes_back() {
         assert_eq!(source(&lan.neighbour, Protocol::Tcp, "192.168.0.1:80"), "192.168.0.9");
         linkspan("sandbox rm a");
         linkspan("network rm flat");
+        settled();
         assert_eq!(ways("bond0"), before);
         println!("a byte took {:?} at most", session.end());
     });
