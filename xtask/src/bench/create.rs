@@ -5,42 +5,34 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::table::{Samples, Table};
-use super::{await_veths, settle};
+use super::{await_veths, settle, take_turns};
 use crate::failure::Result;
 use crate::inside::{Host, ip};
 
 /// The goal of the issue on performance for both: at most this share of the floor.
 const GOAL: f64 = 0.8;
 
-/// Takes turns, `count` times each; who begins alternates.
+/// Measures both `count` times.
 pub fn measure(host: &Host, count: u32, table: &mut Table) -> Result<()> {
     let script = Script::new(host)?;
     let mut created = Samples::of("linkspan sandbox create, one port published");
     let mut removed = Samples::of("linkspan sandbox rm");
     let mut scripted = Samples::of("ip netns add, two ip -batch (no NAT, no state)");
     let mut deleted = Samples::of("ip link del of the veth alone");
-    let mut ours = || -> Result<()> {
+    let ours = || -> Result<()> {
         created.push(host.timed(&mut host.linkspan("sandbox create --net bridge -p 18080:80 bench"))?);
         settle();
         removed.push(host.timed(&mut host.linkspan("sandbox rm bench"))?);
         await_veths(0)
     };
-    let mut floor = || -> Result<()> {
+    let floor = || -> Result<()> {
         scripted.push(script.make(host)?);
         settle();
         deleted.push(host.timed(Command::new("ip").args(["link", "del", "vfloor"]))?);
         ip("netns del floor")?;
         await_veths(0)
     };
-    for turn in 0..count {
-        if turn % 2 == 0 {
-            ours()?;
-            floor()?;
-        } else {
-            floor()?;
-            ours()?;
-        }
-    }
+    take_turns(count, ours, floor)?;
     table.title("one sandbox");
     table.compare(&created, &scripted, GOAL);
     table.compare(&removed, &deleted, GOAL);

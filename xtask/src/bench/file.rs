@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::await_veths;
+use super::{await_veths, take_turns};
 use super::table::{Samples, Table};
 use crate::failure::Result;
 use crate::inside::{Host, ip};
@@ -14,7 +14,7 @@ const SANDBOXES: u32 = 200;
 /// The goal of the issue on topologies.
 const GOAL: f64 = 2.0;
 
-/// Takes turns, `count` times each; who begins alternates.
+/// Measures both `count` times.
 pub fn measure(host: &Host, count: u32, table: &mut Table) -> Result<()> {
     let lab = host.file("lab.toml", &lab())?;
     let call = |words: &str| host.linkspan(&format!("{words} -f {}", lab.display()));
@@ -23,26 +23,18 @@ pub fn measure(host: &Host, count: u32, table: &mut Table) -> Result<()> {
     let mut again = Samples::of("linkspan apply, nothing to change");
     let mut deleted = Samples::of("linkspan delete");
     let mut scripted = Samples::of("ip -batch: namespaces, veth pairs, addresses, routes");
-    let mut ours = || -> Result<()> {
+    let ours = || -> Result<()> {
         applied.push(host.timed(&mut call("apply"))?);
         again.push(host.timed(&mut call("apply"))?);
         deleted.push(host.timed(&mut call("delete"))?);
         await_veths(0)
     };
-    let mut floor = || -> Result<()> {
+    let floor = || -> Result<()> {
         scripted.push(script.make(host)?);
         host.timed(Command::new("ip").arg("-batch").arg(&script.removal))?;
         await_veths(0)
     };
-    for turn in 0..count {
-        if turn % 2 == 0 {
-            ours()?;
-            floor()?;
-        } else {
-            floor()?;
-            ours()?;
-        }
-    }
+    take_turns(count, ours, floor)?;
     table.title("a lab from a file");
     table.compare(&applied, &scripted, GOAL);
     [again, deleted].iter().for_each(|samples| table.row(samples));

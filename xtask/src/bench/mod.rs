@@ -58,6 +58,24 @@ fn settle() {
     sleep(Duration::from_millis(60));
 }
 
+/// Does both `count` times in turn; who begins alternates, so that neither has the better place.
+fn take_turns(
+    count: u32,
+    mut ours: impl FnMut() -> Result<()>,
+    mut floor: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    for turn in 0..count {
+        if turn % 2 == 0 {
+            ours()?;
+            floor()?;
+        } else {
+            floor()?;
+            ours()?;
+        }
+    }
+    Ok(())
+}
+
 /// Waits until the host has no more than `count` veth devices, at most two seconds.
 fn await_veths(count: usize) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);

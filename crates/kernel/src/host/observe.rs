@@ -132,8 +132,7 @@ impl Host {
         devices: &BTreeMap<IfName, Link>,
         state: &mut State,
     ) -> Result<()> {
-        let mut bridges: BTreeMap<u32, IfName> =
-            devices.iter().map(|(name, link)| (link.index, name.clone())).collect();
+        let mut bridges = by_index(devices);
         for (name, (namespace, ifname)) in &scope.ports {
             let Some(link) = devices.get(name) else { continue };
             let port = Port {
@@ -192,6 +191,11 @@ pub(super) fn unplugged() -> Result<IfName> {
 
 pub(super) fn mac(link: &Link) -> Mac {
     link.mac.unwrap_or(Mac::from_bytes([0; 6]))
+}
+
+/// What devices are called, by index.
+pub(super) fn by_index(devices: &BTreeMap<IfName, Link>) -> BTreeMap<u32, IfName> {
+    devices.iter().map(|(name, link)| (link.index, name.clone())).collect()
 }
 
 pub(super) fn device_name(name: &str) -> Result<IfName> {

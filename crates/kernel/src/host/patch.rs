@@ -7,7 +7,7 @@ use linkspan_plan::{Patch, PatchEnd, Scope, State};
 use nix::errno::Errno;
 
 use super::apply::IPV6_MINIMUM_MTU;
-use super::observe::{mac, unplugged};
+use super::observe::{by_index, mac, unplugged};
 use super::port::full_bridge;
 use super::{Host, find_links, live_bridge, ovs, send_tolerant, settle};
 use crate::error::Result;
@@ -72,8 +72,7 @@ impl Host {
         devices: &BTreeMap<IfName, Link>,
         state: &mut State,
     ) -> Result<()> {
-        let mut bridges: BTreeMap<u32, IfName> =
-            devices.iter().map(|(name, link)| (link.index, name.clone())).collect();
+        let mut bridges = by_index(devices);
         for (name, wanted) in &scope.patches {
             let pair = match devices.get(name) {
                 Some(link) => Some(self.pair(link, wanted, &mut bridges)?),
