@@ -198,6 +198,21 @@ fn vm_a_vlan_that_is_there_stays() {
 }
 
 #[test]
+fn vm_a_vlan_that_somebody_made_since_stays() {
+    run(here!(), || {
+        let _lan = Switched::new();
+        if !needs_vlan() {
+            return;
+        }
+        linkspan("network create -d macvlan --subnet 10.1.0.0/24 -o parent=lan0.30 one");
+        // As after a boot with a configuration of its own.
+        sh("ip link del lan0.30; ip link add link lan0 name lan0.30 type vlan id 30");
+        linkspan("network rm one");
+        assert!(sh("ip -d -o link show lan0.30").contains("id 30"));
+    });
+}
+
+#[test]
 fn what_the_kernel_lacks_is_named() {
     run(here!(), || {
         let _lan = Switched::new();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{await_veths, take_turns};
 use super::table::{Samples, Table};
+use super::{await_veths, take_turns};
 use crate::failure::Result;
 use crate::inside::{Host, ip};
 

@@ -171,11 +171,13 @@ impl Host {
 
     fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {
         ovs::unplug(steps)?;
-        let names: Vec<&IfName> = steps.iter().filter_map(doomed).collect();
         let of_steps = |refusal: Refusal| {
             let lines: Vec<String> = steps.iter().map(Step::to_string).collect();
             refusal.of(lines.join(", "))
         };
+        let foreign = self.foreign_vlans(steps).map_err(of_steps)?;
+        let names: Vec<&IfName> =
+            steps.iter().filter_map(doomed).filter(|name| !foreign.contains(*name)).collect();
         self.unshape(steps, &names).map_err(of_steps)?;
         let hold = self.firewall.as_ref().map(AsFd::as_fd);
         let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(of_steps)?;

@@ -1,5 +1,6 @@
 //! Devices on devices of the host: made, configured, removed.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
@@ -9,7 +10,8 @@ use linkspan_plan::{Child, Failure, KernelError, Path, Route, Shim, Step, UpperS
 use nix::errno::Errno;
 
 use super::apply::{Batch, IPV6_MINIMUM_MTU};
-use super::{Host, Sandbox, find_link, has_ipv6, live_link, send_tolerant, settle};
+use super::observe::device_name;
+use super::{Host, Sandbox, find_link, find_links, has_ipv6, live_link, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::Error;
 use crate::reaper;
@@ -34,6 +36,18 @@ impl Host {
             // Handled in groups.
             UpperStep::CreateChild(..) | UpperStep::DeleteVlan(_) | UpperStep::DeleteShim(_) => Ok(()),
         }
+    }
+
+    /// The sub-interfaces that `steps` would remove and that are not of our make: somebody's configuration has made them
+    /// at a later boot. They stay.
+    pub(super) fn foreign_vlans(&mut self, steps: &[Step]) -> Result<BTreeSet<IfName>> {
+        let vlan = |step: &Step| match step {
+            Step::Upper(UpperStep::DeleteVlan(name)) => Some(link::get(name)),
+            _ => None,
+        };
+        let found = find_links(&mut self.route, steps.iter().filter_map(vlan).collect())?;
+        let foreign = found.into_iter().flatten().filter(|found| found.group != link::PORTS);
+        foreign.map(|found| device_name(&found.name)).collect()
     }
 
     fn create_vlan(&mut self, name: &IfName, vlan: &Vlan) -> Result<()> {

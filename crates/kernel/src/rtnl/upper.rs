@@ -9,7 +9,7 @@ use libc::{
 use linkspan_model::{ChildKind, IfName, IpvlanFlag, IpvlanMode, Mac, MacvlanMode};
 
 use super::NLM_F_CREATE_EXCLUSIVE;
-use super::link::{IFINFOMSG, Link, ifinfomsg, per_family};
+use super::link::{IFINFOMSG, Link, PORTS, ifinfomsg, per_family};
 use crate::netlink::{Attrs, Message};
 
 const IFLA_VLAN_ID: u16 = 1;
@@ -34,10 +34,10 @@ fn word<W: Copy, N: PartialEq>(table: &[(W, N)], number: &N) -> Option<W> {
     table.iter().find(|(_, known)| known == number).map(|(word, _)| *word)
 }
 
-/// Makes an 802.1Q sub-interface, up.
+/// Makes an 802.1Q sub-interface, up. By its group it is told from one of that name that somebody else makes.
 pub(crate) fn create_vlan(name: &IfName, parent: u32, id: u16) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, true));
-    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_LINK, parent);
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_LINK, parent).attr_u32(IFLA_GROUP, PORTS);
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "vlan");
         info.nest(IFLA_INFO_DATA, |data| _ = data.attr_u16(IFLA_VLAN_ID, id));
