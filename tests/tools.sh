@@ -10,6 +10,8 @@ tools=(
   curl:curl tcpdump:tcpdump strace:strace ps:procps unshare:util-linux nsenter:util-linux
   setpriv:util-linux brctl:bridge-utils python3:python3 qemu-system-x86_64:qemu-system-x86
   ovsdb-server:openvswitch-common ovs-vswitchd:openvswitch-switch ovs-vsctl:openvswitch-switch
+  /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables containerd:containerd runc:runc
+  podman:podman crun:crun
 )
 
 # Debian keeps some of them where only root's PATH looks.
