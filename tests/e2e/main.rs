@@ -20,6 +20,7 @@
 mod support;
 
 mod agreement;
+mod cni;
 mod connect;
 mod errors;
 mod examples;

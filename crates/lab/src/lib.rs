@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod capture;
+mod conflist;
 mod machine;
 mod net;
 mod tool;
@@ -25,6 +26,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::alarm;
 
 pub use capture::Capture;
+pub use conflist::{Attachment, Outcome, PluginFailure, Runtime};
 pub use machine::may_open_taps;
 pub use net::{Net, wire};
 pub use tool::{run as run_tool, sh};

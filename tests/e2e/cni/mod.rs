@@ -1,0 +1,3 @@
+//! Linkspan as the plugin that container runtimes call.
+
+mod chain;
