@@ -78,7 +78,7 @@ pub fn attachment(endpoint: &Endpoint, on: &Network) -> NetAttach {
         aliases: endpoint.aliases.clone(),
         ifname: Some(endpoint.ifname.clone()),
         gw_priority: endpoint.gw_priority,
-        wire: endpoint.wire,
+        wire: endpoint.wire.clone(),
         shaping: limits(endpoint.shaping),
         ..NetAttach::to(on.name.to_string())
     }

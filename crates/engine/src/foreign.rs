@@ -26,7 +26,7 @@ impl<K: Kernel> Engine<K> {
     /// other sandbox shares it.
     pub(crate) fn is_deserted(&mut self, sandbox: &Sandbox) -> Result<bool, Error> {
         let NamespaceSource::Path(source) = &sandbox.namespace else { return Ok(false) };
-        Ok(self.kernel.is_deserted(&sandbox.name, source)?
+        Ok(self.kernel.is_deserted(sandbox.netns_name(), source)?
             && self.store.read(|tx| tx.sandboxes_in(&sandbox.name))?.is_empty())
     }
 

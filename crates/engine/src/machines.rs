@@ -49,6 +49,8 @@ fn draft(name: Name) -> Result<Sandbox, Error> {
         links: Vec::new(),
         ephemeral: false,
         labels: BTreeMap::new(),
+        netns: None,
+        runtime: None,
         name,
     })
 }

@@ -72,6 +72,7 @@ pub fn predefined(name: &str) -> Option<Network> {
         labels: BTreeMap::new(),
         card: None,
         core: None,
+        guests: None,
     })
 }
 
@@ -414,6 +415,7 @@ pub(crate) fn draft(request: NetworkRequest) -> Result<Network, Error> {
         labels: request.labels,
         card: None,
         core: None,
+        guests: None,
     })
 }
 

@@ -209,7 +209,7 @@ impl<K: Kernel> Engine<K> {
                 ));
         }
         let known = self.store.read(|tx| tx.sandbox(sandbox.name.as_str()))?.is_some();
-        let scope = Scope { namespaces: [sandbox.name.clone()].into(), ..Scope::default() };
+        let scope = Scope { namespaces: [sandbox.netns_name().clone()].into(), ..Scope::default() };
         if known || !sandbox.owns_pin() || self.kernel.observe(&scope)?.namespaces.is_empty() {
             return Ok(());
         }
@@ -298,6 +298,8 @@ fn draft(request: &SandboxRequest, namespace: NamespaceSource) -> Result<Sandbox
         links: request.links.clone(),
         ephemeral: request.ephemeral,
         labels: request.labels.clone(),
+        netns: None,
+        runtime: None,
         name,
     })
 }

@@ -81,8 +81,10 @@ impl<K: Kernel> Engine<K> {
     pub fn sandbox(&mut self, key: &str) -> Result<SandboxView, Error> {
         let sandbox = self.sandbox_called(key)?;
         let attached = self.store.read(|tx| attached(tx, sandbox.id))?;
-        let pairs: Vec<_> =
-            attached.iter().map(|(e, _)| (e.host_ifname(), sandbox.name.clone(), e.ifname.clone())).collect();
+        let pairs: Vec<_> = attached
+            .iter()
+            .map(|(e, _)| (e.host_ifname(), sandbox.netns_name().clone(), e.ifname.clone()))
+            .collect();
         let links = self.kernel.link_facts(&pairs)?;
         Ok(SandboxView { sandbox, attached, links })
     }

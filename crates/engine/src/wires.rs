@@ -33,8 +33,8 @@ pub fn wire(
     }
     let id = random_id()?;
     let ifname = match attach.wire {
-        Wire::Veth => inner_name(sandbox, network, attach, others, inside)?,
         Wire::Tap { .. } => tap_name(tx, id, attach)?,
+        Wire::Veth | Wire::Fitted { .. } => inner_name(sandbox, network, attach, others, inside)?,
     };
     if let Some(parent) = &network.parent {
         refuse_on_parent(tx, network, parent, attach)?;
@@ -51,7 +51,7 @@ pub fn wire(
         id,
         network: network.id,
         sandbox: sandbox.id,
-        wire: attach.wire,
+        wire: attach.wire.clone(),
         ifname,
         mac: mac.ok_or_else(|| Error::refused(format!("network '{}' has no subnet", network.name)))?,
         access: if network.has_bridge() { tx.bridge_with_room(network.id, CAPACITY)? } else { 0 },
@@ -61,6 +61,7 @@ pub fn wire(
         gw_priority: attach.gw_priority,
         published: Vec::new(),
         shaping: attach.shaping.settle(network.bridge.mtu)?,
+        parts: Vec::new(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! A host's kernel in memory, for tests of what stands on the real one.
 
+mod fixture;
 mod uplink;
 mod upper;
 
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
+use linkspan_model::{Family, Fixture, IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
     CardFacts, Elements, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, Namespace,
     ParentDevice, Patch, PatchEnd, Port, PortHolder, Route, Scope, Shaper, State, Step,
@@ -100,6 +101,7 @@ impl Kernel for Fake {
                 .filter(|r| scope.namespaces.contains(&r.namespace))
                 .cloned()
                 .collect(),
+            fixtures: Vec::new(),
             firewall: state.firewall.as_ref().map(|elements| match &scope.elements {
                 Elements::These(these) => elements.intersection(these).cloned().collect(),
                 Elements::All => elements.clone(),
@@ -219,6 +221,16 @@ impl Kernel for Fake {
         .cloned())
     }
 
+    fn lacking(
+        &mut self,
+        namespace: &Name,
+        fixtures: &[Fixture],
+    ) -> std::result::Result<Vec<String>, KernelError> {
+        self.alive()?;
+        let there = |fixture: &&Fixture| self.is_fitted(namespace, fixture);
+        Ok(fixtures.iter().filter(|fixture| !there(fixture)).map(ToString::to_string).collect())
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {
         self.alive()?;
         let ports = self.state.ports.iter().filter(|(_, port)| port.bridge == *bridge);
@@ -313,6 +325,7 @@ impl Fake {
             Step::CreateTap(name, tap) => self.allow_device(name, &tap.bridge),
             Step::Shape(device, shaper) => self.allow_shaper(device, shaper),
             Step::Upper(step) => self.allow_upper(step),
+            Step::Fit(namespace, fixture) => self.allow_fixture(namespace, fixture),
             Step::AddRoute(route) => self.allow_route(route),
             _ => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Family, Id, IfName, Mac, Name, Published, Shaping};
+use crate::{Family, Id, IfName, Mac, Name, Part, Published, Shaping};
 
 /// An address held by an endpoint, out of one pool.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl Lease {
 }
 
 /// What joins a sandbox to the bridge of its network.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wire {
     /// A veth pair, with one side in the sandbox's namespace.
@@ -40,6 +40,11 @@ pub enum Wire {
     Tap {
         /// The user who may open it without privileges, by number; none for root alone.
         owner: Option<u32>,
+    },
+    /// What plugins of a runtime made of it, or another program's did.
+    Fitted {
+        /// The device on the host by which it is reached.
+        host: Option<IfName>,
     },
 }
 
@@ -65,7 +70,7 @@ pub struct Endpoint {
     /// The network whose leases its addresses are, if that is another.
     #[serde(default)]
     pub addresses_of: Option<Id>,
-    /// Its addresses, at most one of each family.
+    /// Its addresses, at most one of each family; plugins may give more.
     pub leases: Vec<Lease>,
     /// Further names that peers on this network know it by.
     pub aliases: Vec<Name>,
@@ -76,20 +81,34 @@ pub struct Endpoint {
     /// How fast it may be.
     #[serde(default)]
     pub shaping: Shaping,
+    /// What plugins of a runtime made for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
 }
 
 impl Endpoint {
     /// The host side's device.
     pub fn host_ifname(&self) -> IfName {
-        match self.wire {
+        match &self.wire {
             Wire::Veth => self.id.host_ifname(),
             Wire::Tap { .. } => self.ifname.clone(),
+            Wire::Fitted { host } => host.clone().unwrap_or_else(|| self.id.host_ifname()),
         }
     }
 
     /// Whether it is a tap.
     pub const fn is_tap(&self) -> bool {
         matches!(self.wire, Wire::Tap { .. })
+    }
+
+    /// Whether plugins of a runtime made it.
+    pub const fn is_fitted(&self) -> bool {
+        matches!(self.wire, Wire::Fitted { .. })
+    }
+
+    /// The part that the plugin `owner` made.
+    pub fn part(&self, owner: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.owner == owner)
     }
 
     /// The network whose leases its addresses are.

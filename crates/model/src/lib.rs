@@ -20,9 +20,11 @@ macro_rules! text_form {
     };
 }
 
+mod attachment;
 mod card;
 mod endpoint;
 mod error;
+mod fixture;
 mod id;
 mod mac;
 mod name;
@@ -34,9 +36,14 @@ mod port;
 mod sandbox;
 mod shaping;
 
+pub use attachment::{Attachment, Guests, Part, Runtime};
 pub use card::Card;
 pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};
+pub use fixture::{
+    BridgeFixture, BridgePort, DeviceFixture, DeviceKind, Fixture, LimitsFixture, RouteFixture, Setting,
+    Side, VethFixture,
+};
 pub use id::Id;
 pub use mac::Mac;
 pub use name::{HostName, IfName, Name};

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BridgeOptions, Card, Family, Id, IfName, Invalid, Mac, Name, OptionMap, Parent, Uplink, nearest,
+    BridgeOptions, Card, Family, Guests, Id, IfName, Invalid, Mac, Name, OptionMap, Parent, Uplink, nearest,
 };
 
 /// What makes a network's packets move.
@@ -22,6 +22,8 @@ pub enum Driver {
     Macvlan,
     /// Devices with addresses of their own on a device of the host.
     Ipvlan,
+    /// Whatever the plugins of a runtime make of it.
+    Cni,
     /// The host's own network.
     Host,
     /// Loopback only.
@@ -36,6 +38,7 @@ impl fmt::Display for Driver {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Cni => "cni",
             Self::Host => "host",
             Self::None => "null",
         })
@@ -294,6 +297,9 @@ pub struct Network {
     /// The network that its bridge is patched into, with `linkspan.uplink=network:NAME`.
     #[serde(default)]
     pub core: Option<Core>,
+    /// What its endpoints share, if they are of a runtime's plugins.
+    #[serde(default)]
+    pub guests: Option<Guests>,
 }
 
 /// A network that another one is patched into, as it was when that one was made.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, IfName, Invalid, Mac, Name, ShapingRequest, Wire, nearest};
+use crate::{Id, IfName, Invalid, Mac, Name, Runtime, ShapingRequest, Wire, nearest};
 
 /// Where a sandbox's network namespace comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -216,7 +216,7 @@ fn set_field(attach: &mut NetAttach, key: &str, value: &str) -> Result<(), Inval
 pub struct Sandbox {
     /// Its identity.
     pub id: Id,
-    /// Its name, also that of its pin in /run/netns.
+    /// Its name.
     pub name: Name,
     /// When it was made, in seconds since 1970.
     pub created: u64,
@@ -235,19 +235,30 @@ pub struct Sandbox {
     /// Labels, for people and their tools.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What its namespace is called in /run/netns, if not by its own name: it was found there.
+    #[serde(default)]
+    pub netns: Option<Name>,
+    /// The runtime whose container it is, which looks after its files; it goes with its last endpoint.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
 }
 
 impl Sandbox {
+    /// What its namespace is called in /run/netns.
+    pub fn netns_name(&self) -> &Name {
+        self.netns.as_ref().unwrap_or(&self.name)
+    }
+
     /// The file in /run/netns that stands for its namespace, where `ip netns` looks.
     pub fn pin(&self) -> PathBuf {
-        Path::new("/run/netns").join(self.name.as_str())
+        Path::new("/run/netns").join(self.netns_name().as_str())
     }
 
     /// Whether Linkspan makes and removes the pin: not if the namespace was given by that very file, and not for a
     /// machine, which has none.
     pub fn owns_pin(&self) -> bool {
         match &self.namespace {
-            NamespaceSource::Path(path) => *path != self.pin(),
+            NamespaceSource::Path(path) => self.netns.is_none() && *path != self.pin(),
             NamespaceSource::Machine => false,
             NamespaceSource::New | NamespaceSource::Host | NamespaceSource::Sandbox(_) => true,
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use linkspan_model::{Endpoint, Family, Lease, NamespaceSource, Network, Published, Sandbox, Uplink, Wire};
+use linkspan_model::{
+    Endpoint, Family, Lease, NamespaceSource, Network, Part, Published, Sandbox, Uplink, Wire,
+};
 
 use crate::upper::desired as upper;
 use crate::{Bridge, Detour, Element, Namespace, Peer, Port, Route, Shaper, State, Tap, segment, uplink};
@@ -79,28 +81,39 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
         NamespaceSource::Machine => None,
     };
     let namespace = namespace.filter(|_| sandbox.owns_pin());
-    state.namespaces.extend(namespace.map(|namespace| (sandbox.name.clone(), namespace)));
+    state.namespaces.extend(namespace.map(|namespace| (sandbox.netns_name().clone(), namespace)));
     for (endpoint, network) in attached {
         plug(&mut state, sandbox, endpoint, network);
         let published = endpoint.published.iter().flat_map(|published| elements(published, endpoint));
         state.firewall.get_or_insert_default().extend(published);
+        endpoint.parts.iter().for_each(|each| state.merge(part(sandbox, each)));
     }
     if sandbox.is_machine() {
         return state;
     }
     for family in [Family::V4, Family::V6] {
         if let Some((endpoint, via)) = default_route(attached, family) {
-            let (namespace, ifname) = (sandbox.name.clone(), endpoint.ifname.clone());
+            let (namespace, ifname) = (sandbox.netns_name().clone(), endpoint.ifname.clone());
             state.routes.insert(Route { namespace, via, ifname });
         }
     }
     state
 }
 
-/// Adds the port or tap of an endpoint, and its limits; or its device on the parent.
+/// What one plugin made for an endpoint of `sandbox`, without the ports that it publishes.
+pub fn part(sandbox: &Sandbox, part: &Part) -> State {
+    let namespace = sandbox.netns_name();
+    let fixtures = part.fixtures.iter().map(|fixture| (namespace.clone(), fixture.clone())).collect();
+    State { fixtures, firewall: Some(BTreeSet::new()), ..State::default() }
+}
+
+/// Adds the port or tap of an endpoint, and its limits; or its device on the parent. What plugins made is in their parts.
 fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Network) {
+    if endpoint.is_fitted() {
+        return;
+    }
     if let Some(parent) = &network.parent {
-        state.upper.merge(upper::endpoint(&sandbox.name, endpoint, network, parent));
+        state.upper.merge(upper::endpoint(sandbox.netns_name(), endpoint, network, parent));
         return;
     }
     let device = endpoint.host_ifname();
@@ -115,7 +128,7 @@ fn plug(state: &mut State, sandbox: &Sandbox, endpoint: &Endpoint, network: &Net
         return;
     }
     let peer = Peer {
-        namespace: sandbox.name.clone(),
+        namespace: sandbox.netns_name().clone(),
         ifname: endpoint.ifname.clone(),
         mac: endpoint.mac,
         addresses: endpoint.leases.iter().map(Lease::interface_address).collect(),
@@ -138,6 +151,7 @@ fn shaper(endpoint: &Endpoint) -> Option<Shaper> {
 pub fn default_route(attached: &[(Endpoint, Network)], family: Family) -> Option<(&Endpoint, IpAddr)> {
     attached
         .iter()
+        .filter(|(endpoint, _)| !endpoint.is_fitted())
         .filter_map(|(endpoint, network)| Some((endpoint, network, endpoint.lease(family)?.gateway?)))
         .min_by(|(a, a_net, _), (b, b_net, _)| {
             b.gw_priority.cmp(&a.gw_priority).then_with(|| a_net.name.cmp(&b_net.name))

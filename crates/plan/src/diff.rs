@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use linkspan_model::{Family, IfName, PortRange, Protocol};
+use linkspan_model::{Family, Fixture, IfName, Name, PortRange, Protocol};
 
 use crate::{Bridge, Element, Port, State, Step, patch, shaper, tap, uplink, upper};
 
@@ -15,6 +15,7 @@ pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
     let mut steps = Vec::new();
     let firewall = Firewall::compare(desired, observed);
     steps.extend(firewall.gone.iter().cloned().map(Step::DeleteElement));
+    steps.extend(unfittings(desired, observed));
     steps.extend(removals(desired, observed));
     if desired.firewall.is_none() && observed.firewall.is_some() {
         steps.push(Step::DeleteFirewall);
@@ -30,10 +31,23 @@ pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
     let (policies, published): (Vec<_>, Vec<_>) = firewall.new.into_iter().partition(Element::is_policy);
     steps.extend(policies.into_iter().map(Step::AddElement));
     steps.extend(additions(desired, observed));
+    steps.extend(fittings(desired, observed));
     let flushes = flushes(published.iter().chain(&firewall.gone));
     steps.extend(published.into_iter().map(Step::AddElement));
     steps.extend(flushes);
     steps
+}
+
+/// What plugins made goes in reverse; what others may use by now stays.
+fn unfittings<'a>(desired: &'a State, observed: &'a State) -> impl Iterator<Item = Step> {
+    let goes = |fitted: &&(Name, Fixture)| !fitted.1.stays() && !desired.fixtures.contains(fitted);
+    let gone = observed.fixtures.iter().rev().filter(goes);
+    gone.cloned().map(|(namespace, fixture)| Step::Unfit(namespace, fixture))
+}
+
+fn fittings<'a>(desired: &'a State, observed: &'a State) -> impl Iterator<Item = Step> {
+    let new = desired.fixtures.iter().filter(|fitted| !observed.fixtures.contains(fitted));
+    new.cloned().map(|(namespace, fixture)| Step::Fit(namespace, fixture))
 }
 
 /// The elements in which two states differ.

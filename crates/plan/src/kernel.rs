@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use linkspan_model::{Card, Family, IfName, Mac, Name, PortRange, Protocol};
+use linkspan_model::{Card, Family, Fixture, IfName, Mac, Name, PortRange, Protocol};
 use thiserror::Error;
 
 use crate::{Scope, State, Step};
@@ -104,6 +104,12 @@ pub trait Kernel {
     /// # Errors
     /// If the kernel cannot be asked.
     fn parent(&mut self, name: Option<&IfName>) -> Result<Option<ParentDevice>, KernelError>;
+
+    /// What of `fixtures` is not as it was made, in words; `namespace` is what they call inside.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    fn lacking(&mut self, namespace: &Name, fixtures: &[Fixture]) -> Result<Vec<String>, KernelError>;
 
     /// The ports of a bridge by name, as far as they are of Linkspan's make: a device carries a mark of it.
     ///

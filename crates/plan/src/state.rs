@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use linkspan_model::{Family, IfName, Mac, Name, PortRange, Protocol};
+use linkspan_model::{Family, Fixture, IfName, Mac, Name, PortRange, Protocol};
 
 use crate::{Patch, Shaper, Tap, Uplink, Upper};
 
@@ -33,6 +33,9 @@ pub struct State {
     pub upper: Upper,
     /// Default routes inside the namespaces.
     pub routes: BTreeSet<Route>,
+    /// What plugins of runtimes made, each with the namespace whose inside it speaks of, in the order of making. Not to be
+    /// observed: it is made where nothing is in the way, and removed as far as it is there.
+    pub fixtures: Vec<(Name, Fixture)>,
     /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
     pub firewall: Option<BTreeSet<Element>>,
 }
@@ -300,6 +303,7 @@ impl State {
         self.shapers.extend(other.shapers);
         self.upper.merge(other.upper);
         self.routes.extend(other.routes);
+        self.fixtures.extend(other.fixtures);
         if let Some(elements) = other.firewall {
             self.firewall.get_or_insert_default().extend(elements);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Name, PortRange, Protocol};
+use linkspan_model::{Fixture, IfName, Name, PortRange, Protocol};
 
 use crate::{Bridge, Element, Namespace, Patch, Peer, Port, Route, Shaper, State, Tap, Uplink, UpperStep};
 
@@ -62,6 +62,10 @@ pub enum Step {
     Unshape(IfName, Option<IfName>),
     /// Changes a device on a device of the host.
     Upper(UpperStep),
+    /// Makes one thing that a plugin wants; its inside is the namespace of this name.
+    Fit(Name, Fixture),
+    /// Takes it away again, as far as it is there.
+    Unfit(Name, Fixture),
     /// Adds a default route inside.
     AddRoute(Route),
     /// Removes a default route inside.
@@ -134,6 +138,8 @@ impl fmt::Display for Step {
             Self::Unshape(device, None) => write!(f, "unshape {device}"),
             Self::Unshape(device, Some(ifb)) => write!(f, "unshape {device}, delete {ifb}"),
             Self::Upper(step) => write!(f, "{step}"),
+            Self::Fit(namespace, fixture) => write!(f, "fit {namespace} with {fixture}"),
+            Self::Unfit(namespace, fixture) => write!(f, "rid {namespace} of {fixture}"),
             Self::AddRoute(route) => fmt_route(f, "add", route),
             Self::DeleteRoute(route) => fmt_route(f, "delete", route),
             Self::FlushFlows { protocol, host, ports } => {
@@ -225,6 +231,10 @@ impl State {
             Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
             Step::DeletePatch(name, _) => self.patches.retain(|up, patch| *up != name && patch.peer != name),
             Step::Upper(step) => step.apply(self),
+            Step::Fit(namespace, fixture) => self.fixtures.push((namespace, fixture)),
+            Step::Unfit(namespace, fixture) => {
+                self.fixtures.retain(|fitted| (&fitted.0, &fitted.1) != (&namespace, &fixture));
+            }
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}

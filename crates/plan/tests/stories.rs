@@ -39,6 +39,7 @@ fn network(title: &str, subnet: &str, change: impl FnOnce(&mut Network)) -> Netw
         labels: BTreeMap::new(),
         card: None,
         core: None,
+        guests: None,
     };
     change(&mut network);
     network
@@ -56,6 +57,8 @@ fn sandbox(title: &str, namespace: NamespaceSource) -> Sandbox {
         links: Vec::new(),
         ephemeral: false,
         labels: BTreeMap::new(),
+        netns: None,
+        runtime: None,
     }
 }
 
@@ -76,6 +79,7 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),
+        parts: Vec::new(),
         published: Vec::new(),
     }
 }

@@ -163,6 +163,8 @@ fn sandbox(number: u32) -> Sandbox {
         links: Vec::new(),
         ephemeral: false,
         labels: BTreeMap::new(),
+        netns: None,
+        runtime: None,
     }
 }
 
@@ -187,6 +189,7 @@ fn endpoint(number: u32) -> Endpoint {
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),
+        parts: Vec::new(),
         published: vec![Published {
             protocol: Protocol::Tcp,
             host_ip: Ipv4Addr::UNSPECIFIED.into(),

@@ -33,6 +33,7 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),
+        parts: Vec::new(),
         published: [range, PortRange::single(70)]
             .map(|host| Published { protocol: Protocol::Tcp, host_ip: address, host, target: host })
             .into(),

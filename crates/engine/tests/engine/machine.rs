@@ -143,6 +143,14 @@ impl Kernel for Machine {
         self.call(|fake| fake.find_ovs_bridge(bridge))
     }
 
+    fn lacking(
+        &mut self,
+        namespace: &Name,
+        fixtures: &[linkspan_model::Fixture],
+    ) -> Result<Vec<String>, KernelError> {
+        self.call(|fake| fake.lacking(namespace, fixtures))
+    }
+
     fn bridge_ports(&mut self, bridge: &IfName) -> Result<Vec<IfName>, KernelError> {
         self.call(|fake| fake.bridge_ports(bridge))
     }

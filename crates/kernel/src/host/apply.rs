@@ -40,6 +40,8 @@ impl Host {
             }
             Step::CreatePort(..) => self.create_ports(group),
             Step::Upper(UpperStep::CreateChild(..)) => self.create_children(group),
+            Step::Fit(..) => self.fit(group),
+            Step::Unfit(..) => self.unfit(group),
             step if removes_device(step) => self.delete_links(group),
             step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
         }
@@ -80,7 +82,9 @@ impl Host {
             | Step::DeletePatch(..)
             | Step::DeleteTap(_)
             | Step::Unshape(..)
-            | Step::DeleteBridge(_) => Ok(()),
+            | Step::DeleteBridge(_)
+            | Step::Fit(..)
+            | Step::Unfit(..) => Ok(()),
         }
     }
 
@@ -202,6 +206,8 @@ fn group_length(first: &Step, steps: &[Step]) -> usize {
         Step::CreatePort(..) => {
             steps.iter().take_while(|step| matches!(step, Step::CreatePort(..) | Step::AddRoute(_))).count()
         }
+        Step::Fit(..) => steps.iter().take_while(|step| matches!(step, Step::Fit(..))).count(),
+        Step::Unfit(..) => steps.iter().take_while(|step| matches!(step, Step::Unfit(..))).count(),
         _ => 1,
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod beneath;
 mod facts;
+mod fixture;
 mod observe;
 mod ovs;
 mod patch;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use ipnet::IpNet;
-use linkspan_model::{IfName, Mac, Name, PortRange, Protocol};
+use linkspan_model::{Fixture, IfName, Mac, Name, PortRange, Protocol};
 use linkspan_plan::{
     CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, ParentDevice, PortHolder, Scope,
     State, Step,
@@ -285,6 +286,15 @@ impl Kernel for Host {
 
     fn parent(&mut self, name: Option<&IfName>) -> std::result::Result<Option<ParentDevice>, KernelError> {
         self.find_parent(name).map_err(|refusal| refusal.of("look for a device to sit on"))
+    }
+
+    fn lacking(
+        &mut self,
+        namespace: &Name,
+        fixtures: &[Fixture],
+    ) -> std::result::Result<Vec<String>, KernelError> {
+        self.lacking_fixtures(namespace, fixtures)
+            .map_err(|refusal| refusal.of(format!("look at what {namespace} was fitted with")))
     }
 
     fn bridge_ports(&mut self, bridge: &IfName) -> std::result::Result<Vec<IfName>, KernelError> {

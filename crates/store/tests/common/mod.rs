@@ -49,6 +49,7 @@ pub fn network(byte: u8, called: &str) -> Network {
         options: OptionMap::new(),
         bridge: BridgeOptions::default(),
         core: None,
+        guests: None,
         parent: None,
         labels: [("team".to_owned(), "'quoted' \"so\"".to_owned())].into(),
         card: None,
@@ -67,6 +68,8 @@ pub fn sandbox(byte: u8, called: &str, namespace: NamespaceSource) -> Sandbox {
         links: vec!["web:w".parse().unwrap()],
         ephemeral: true,
         labels: [("tier".to_owned(), "web".to_owned())].into(),
+        netns: None,
+        runtime: None,
     }
 }
 
@@ -91,6 +94,7 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         gw_priority: -1,
         wire: Wire::Veth,
         shaping: Shaping::default(),
+        parts: Vec::new(),
         published: Vec::new(),
     }
 }

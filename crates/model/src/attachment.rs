@@ -1,0 +1,88 @@
+//! What runtimes attach: how they call it, and what their plugins made for it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{Fixture, IfName, Mac, Name, Published};
+
+/// A container runtime's protocol, by which a sandbox came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// The Container Network Interface.
+    Cni,
+}
+
+/// How a runtime calls an endpoint.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The runtime's name of the network.
+    pub network: Name,
+    /// Its identity of the container.
+    pub container: String,
+    /// The interface inside.
+    pub ifname: IfName,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of container {} on network {}", self.ifname, self.container, self.network)
+    }
+}
+
+/// What one plugin made for an endpoint.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// The plugin's name; a chain has each but once.
+    pub owner: String,
+    /// What it made, in that order.
+    pub fixtures: Vec<Fixture>,
+    /// Ports that it publishes.
+    #[serde(default)]
+    pub published: Vec<Published>,
+    /// The device on the host by which the endpoint alone is reached, if that is no bridge.
+    #[serde(default)]
+    pub guest: Option<IfName>,
+    /// Addresses whose traffic to the outside takes the host's.
+    #[serde(default)]
+    pub masquerade_from: Vec<IpAddr>,
+    /// Addresses to which published flows come from the host's.
+    #[serde(default)]
+    pub masquerade_to: Vec<IpAddr>,
+    /// The bridge port by which nothing but frames from one MAC may come.
+    #[serde(default)]
+    pub spoof: Option<(IfName, Mac)>,
+}
+
+/// What the endpoints of a network share whose plugins are a runtime's: its policies on this host.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Guests {
+    /// Bridges behind which they are.
+    #[serde(default)]
+    pub bridges: BTreeSet<IfName>,
+    /// Subnets that they have their addresses of.
+    #[serde(default)]
+    pub homes: BTreeSet<IpNet>,
+    /// Bridges that nothing is forwarded between.
+    #[serde(default)]
+    pub closed: BTreeSet<IfName>,
+    /// Bridges whose ports nothing is forwarded between either.
+    #[serde(default)]
+    pub sealed: BTreeSet<IfName>,
+}
+
+impl Guests {
+    /// Adds what `others` has; whether that is more than there was.
+    pub fn take_in(&mut self, others: &Self) -> bool {
+        let before = self.clone();
+        self.bridges.extend(others.bridges.iter().cloned());
+        self.homes.extend(others.homes.iter().copied());
+        self.closed.extend(others.closed.iter().cloned());
+        self.sealed.extend(others.sealed.iter().cloned());
+        *self != before
+    }
+}
