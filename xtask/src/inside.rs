@@ -55,6 +55,11 @@ impl Host {
         Ok(Self { linkspan, directory })
     }
 
+    /// The program under test.
+    pub fn program(&self) -> &Path {
+        &self.linkspan
+    }
+
     /// The directory of the database.
     pub fn state(&self) -> PathBuf {
         self.directory.path().join("state")

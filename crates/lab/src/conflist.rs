@@ -19,6 +19,8 @@ pub struct PluginFailure {
     pub text: String,
 }
 
+impl std::error::Error for PluginFailure {}
+
 impl std::fmt::Display for PluginFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {} (code {})", self.plugin, self.text, self.code)

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what creating and removing cost, side by side with their floors in one run.
 
+mod cni;
 mod create;
 mod file;
 mod growth;
@@ -43,6 +44,9 @@ fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {
     }
     if wanted("file") {
         file::measure(host, flags.number("count", 50_u32)?.div_ceil(10), &mut table)?;
+    }
+    if wanted("cni") {
+        cni::measure(host, flags.number("count", 100)?, flags.number("growth", 1000)?, &mut table)?;
     }
     println!("{}", table.text());
     let missed = table.missed();

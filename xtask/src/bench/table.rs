@@ -80,6 +80,17 @@ impl Table {
         let _ = writeln!(self.text, "    ratio of medians {ratio:.2}, goal at most {goal:.2}: {verdict}");
     }
 
+    /// Shows two rows and how many times as fast ours is by the medians, which should be at least `goal`.
+    pub fn times(&mut self, ours: &Samples, theirs: &Samples, goal: f64) {
+        self.row(ours);
+        self.row(theirs);
+        let times = theirs.median() / ours.median();
+        let met = times >= goal;
+        self.missed += u32::from(!met);
+        let verdict = if met { "met" } else { "MISSED" };
+        let _ = writeln!(self.text, "    {times:.1} times as fast, goal at least {goal:.0}: {verdict}");
+    }
+
     /// The whole text, in milliseconds.
     pub fn text(&self) -> &str {
         &self.text
@@ -112,6 +123,10 @@ mod tests {
         assert_eq!(table.missed(), 1);
         table.compare(&samples("ours", &[]), &samples("floor", &[2]), 0.8);
         assert_eq!(table.missed(), 2, "no sample meets no goal");
+        table.times(&samples("ours", &[1]), &samples("theirs", &[19]), 20.0);
+        assert_eq!(table.missed(), 3);
+        table.times(&samples("ours", &[1]), &samples("theirs", &[21]), 20.0);
+        assert_eq!(table.missed(), 3);
         assert!(table.text().contains("ratio of medians 0.50, goal at most 0.80: met"));
     }
 
