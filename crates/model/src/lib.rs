@@ -33,6 +33,7 @@ mod options;
 mod parent;
 mod patch;
 mod port;
+mod reservation;
 mod sandbox;
 mod shaping;
 
@@ -52,5 +53,6 @@ pub use options::{BridgeOptions, OptionMap, Uplink};
 pub use parent::{ChildKind, HostAccess, IpvlanFlag, IpvlanMode, MacvlanMode, Parent, ParentOptions, Vlan};
 pub use patch::is_patch;
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
+pub use reservation::{Holder, Reservation};
 pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};
 pub use shaping::{Limit, Rate, Shaping, ShapingRequest, Size};

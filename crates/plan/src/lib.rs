@@ -17,6 +17,7 @@ mod upper;
 pub mod desired;
 pub mod ipam;
 pub mod ports;
+pub mod ranges;
 
 pub use diff::diff;
 pub use kernel::{

@@ -4,11 +4,13 @@ use rusqlite::{Connection, TransactionBehavior};
 
 const BOOT: &str = "SELECT boot FROM host";
 const RECORD: &str = "UPDATE host SET boot = ?1, port_cursor = NULL WHERE boot <> ?1";
-/// What a network card had is to be looked at anew; a network that was never confirmed does not come back.
+/// What a network card had is to be looked at anew; a network that was never confirmed does not come back. Reservations
+/// are files too, in directories of others: their rows go when the files are gone.
 const EMPTY: &str = "DELETE FROM network WHERE json_extract(doc, '$.card.undone_at') IS NOT NULL;
     UPDATE network SET doc = json_remove(doc, '$.card') WHERE json_extract(doc, '$.card') IS NOT NULL;
     DELETE FROM sandbox; DELETE FROM endpoint; DELETE FROM lease; DELETE FROM access; DELETE FROM fresh;
-    DELETE FROM publish; DELETE FROM journal; DELETE FROM sysctl;";
+    DELETE FROM publish; DELETE FROM journal; DELETE FROM sysctl;
+    UPDATE reservation SET former = 1; DELETE FROM last_reserved;";
 
 /// Empties what belongs to another boot than `boot_id`; whether there was another.
 pub(crate) fn enter(connection: &mut Connection, boot_id: &str) -> rusqlite::Result<bool> {

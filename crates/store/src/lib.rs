@@ -17,6 +17,7 @@ mod named;
 mod object;
 mod open;
 mod port;
+mod reservation;
 mod store;
 mod sysctl;
 mod tx;

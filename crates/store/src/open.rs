@@ -13,21 +13,23 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use crate::StoreError;
 use crate::lock::{self, Mode};
 
-/// The format that `schema.sql` and `access.sql` describe, kept as the database's `user_version`.
-const FORMAT: i32 = 2;
-/// The format before, which had no bridges but one for each network.
-const FORMER: i32 = 1;
+/// The format that the schema describes, kept as the database's `user_version`.
+const FORMAT: i32 = 3;
 /// `LNKS`, by which file(1) and we tell the database from another application's.
 const APPLICATION: i32 = 0x4c4e_4b53;
 /// Bytes per page. A command changes a few dozen bytes on each of some fifteen pages, and the log holds whole
 /// ones: this size was the best of 512 to 4096 on tmpfs and disk alike (`examples/cost.rs`).
 const PAGE: u32 = 2048;
-const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("access.sql"));
-/// What leads from the format before to this one.
-const UPGRADE: &str = concat!(
-    include_str!("access.sql"),
-    "INSERT INTO access SELECT network, 0, count(*) FROM endpoint GROUP BY network;"
-);
+const SCHEMA: &str =
+    concat!(include_str!("schema.sql"), include_str!("access.sql"), include_str!("reservation.sql"));
+/// What leads from each earlier format to the next, from 1 on.
+const UPGRADES: [&str; FORMAT as usize - 1] = [
+    concat!(
+        include_str!("access.sql"),
+        "INSERT INTO access SELECT network, 0, count(*) FROM endpoint GROUP BY network;"
+    ),
+    include_str!("reservation.sql"),
+];
 
 /// How long to wait for other processes to lay out the tables.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,8 +97,8 @@ fn wait_for_others(attempt: i32) -> bool {
 enum Found {
     /// Of our format.
     Current,
-    /// Of the format before.
-    Former,
+    /// Of an earlier format: what leads from it to ours.
+    Former(&'static [&'static str]),
     /// Empty still.
     Nothing,
 }
@@ -110,7 +112,7 @@ fn look(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
     let path = path.to_owned();
     match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
         (APPLICATION, FORMAT) => Ok(Found::Current),
-        (APPLICATION, FORMER) => Ok(Found::Former),
+        (APPLICATION, former @ 1..FORMAT) => Ok(Found::Former(&UPGRADES[former as usize - 1..])),
         (APPLICATION, found) if found > FORMAT => Err(StoreError::Newer { path, found, known: FORMAT }),
         (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Found::Nothing),
         _ => Err(StoreError::Foreign { path }),
@@ -127,8 +129,8 @@ fn lay_out(connection: &Connection, path: &Path, lock_file: &Path) -> Result<(),
         format!("PRAGMA page_size = {PAGE}; PRAGMA synchronous = NORMAL; PRAGMA journal_mode = WAL;");
     let (before, tables) = match look(connection, path)? {
         Found::Current => return Ok(()),
-        Found::Former => (String::new(), UPGRADE),
-        Found::Nothing => (pragmas, SCHEMA),
+        Found::Former(upgrades) => (String::new(), upgrades.concat()),
+        Found::Nothing => (pragmas, SCHEMA.to_owned()),
     };
     let change = format!(
         "{before} BEGIN IMMEDIATE; {tables} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT"

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use linkspan_model::{Endpoint, Id, Mac, PortRange, Protocol, Published, Shaping, Wire};
+use linkspan_model::{Endpoint, Holder, Id, Mac, PortRange, Protocol, Published, Reservation, Shaping, Wire};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -71,6 +71,13 @@ fn short_path(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.delete_sandbox(id)?;
     tx.delete_network(id)?;
     tx.record_sysctl("a", "b", "c")?;
+    let holder = Holder { container: "c".to_owned(), ifname: "eth0".to_owned() };
+    tx.reserve("/d", &Reservation { address: "10.0.0.2".parse().unwrap(), holder: holder.clone() })?;
+    tx.reserved_for("/d", &holder)?;
+    tx.formerly_reserved("/d")?;
+    tx.set_last_reserved("/d", 0, "10.0.0.2".parse().unwrap())?;
+    tx.last_reserved("/d", 0)?;
+    tx.unreserve("/d", "10.0.0.2".parse().unwrap())?;
     tx.end(entry)
 }
 

@@ -103,3 +103,8 @@ pub fn published(host_ip: &str, first: u16, last: u16) -> Published {
     let host = PortRange { first, last };
     Published { protocol: Protocol::Tcp, host_ip: ip(host_ip), host, target: host }
 }
+
+pub fn reservation(address: &str, container: &str) -> Reservation {
+    let holder = Holder { container: container.to_owned(), ifname: "eth0".to_owned() };
+    Reservation { address: ip(address), holder }
+}
