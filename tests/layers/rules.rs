@@ -72,7 +72,13 @@ pub const LAYERS: &[Layer] = &[
         why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; \
               the store is the engine's alone",
     },
-    Layer { package: "linkspan-cni", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
+    Layer {
+        package: "linkspan-cni",
+        may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel"],
+        in_tests: &[],
+        why: "a plugin converts its format into the model and calls the engine; what the kernel refuses and what it \
+              has comes in plan's words",
+    },
     Layer { package: "linkspan-netavark", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-docker", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-oci", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },

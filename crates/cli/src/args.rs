@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use linkspan_engine::{RUN_DIR, STATE_DIR};
 use linkspan_model::{
     Driver, HostAlias, HostName, Invalid, LinkSpec, Mac, Name, NetSpec, PublishSpec, TargetPort,
 };
@@ -50,8 +51,8 @@ pub struct Global {
         long,
         global = true,
         value_name = "DIR",
-        env = "LINKSPAN_STATE_DIR",
-        default_value = "/var/lib/linkspan",
+        env = STATE_DIR.variable,
+        default_value = STATE_DIR.default,
         hide_env = true
     )]
     pub state_dir: PathBuf,
@@ -60,8 +61,8 @@ pub struct Global {
         long,
         global = true,
         value_name = "DIR",
-        env = "LINKSPAN_RUN_DIR",
-        default_value = "/run/linkspan",
+        env = RUN_DIR.variable,
+        default_value = RUN_DIR.default,
         hide_env = true
     )]
     pub run_dir: PathBuf,

@@ -1,14 +1,13 @@
 //! What a shell offers to complete a word with: commands, flags, and the names that there are.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
-use linkspan_engine::{Engine, Paths};
+use linkspan_engine::{Engine, Paths, RUN_DIR, STATE_DIR};
 use linkspan_kernel::Host;
 use linkspan_model::Network;
 
@@ -76,11 +75,9 @@ fn sandbox_names() -> Vec<String> {
 /// The engine over the store of this host, if there is one that can be read: a word is not worth an error, nor a new
 /// database. What the flags on the line say is not known here, only what the environment says.
 fn engine() -> Option<Engine<Host>> {
-    let directory = |key: &str, default: &str| std::env::var_os(key).map_or(default.into(), PathBuf::from);
-    let state = directory("LINKSPAN_STATE_DIR", "/var/lib/linkspan");
-    let run = directory("LINKSPAN_RUN_DIR", "/run/linkspan");
+    let state = STATE_DIR.path();
     if !state.exists() {
         return None;
     }
-    Engine::open(Host::open().ok()?, &state, Paths::of_host(run)).ok()
+    Engine::open(Host::open().ok()?, &state, Paths::of_host(RUN_DIR.path())).ok()
 }

@@ -137,6 +137,16 @@ impl Error {
         move |cause| Self::File { verb, path, cause }
     }
 
+    /// Whether the same request may succeed once other processes are done.
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Busy { .. } | StoreError::Locked { .. })
+                | Self::Overtaken
+                | Self::Unasked(_)
+        )
+    }
+
     /// The reasons, nearest first.
     pub fn causes(&self) -> Vec<String> {
         match self {
