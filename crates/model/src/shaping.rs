@@ -52,7 +52,20 @@ impl FromStr for Rate {
     }
 }
 
-text_form!(Rate);
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.to_string()
+    }
+}
+
+/// As it was written down: plugins of runtimes take rates that people are not offered.
+impl TryFrom<String> for Rate {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        in_units(&text, &RATE_UNITS).map(Self).ok_or_else(|| Invalid::new(format!("'{text}' is no rate")))
+    }
+}
 
 /// An amount of data, written as tc does: `128kb`, units of 1024, or a bare number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -216,6 +229,15 @@ mod tests {
         for text in ["128kb", "2mb", "1500b"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_rate_written_down_for_a_plugin_is_read_again() {
+        for bytes in [1, 999, 200_000_000_000] {
+            let rate = Rate::from_bytes(bytes);
+            assert_eq!(Rate::try_from(String::from(rate)).unwrap(), rate);
+        }
+        assert!(Rate::try_from("fast".to_owned()).is_err());
     }
 
     #[test]
