@@ -22,6 +22,7 @@ impl<K: Kernel> Engine<K> {
             let lock = self.store.lock(&Object::Host, Mode::Shared, PATIENCE)?;
             let mut observed = self.kernel.observe(&scope)?;
             observed.forgive(&desired, former);
+            observed.fixtures.clone_from(&former.fixtures);
             if observed.firewall.is_some()
                 || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty)
             {
@@ -103,6 +104,7 @@ impl<K: Kernel> Engine<K> {
             }
         }
         observed.forgive(&desired, &desired);
+        observed.fixtures.clone_from(&desired.fixtures);
         if !networks.iter().any(Network::has_bridge) {
             desired.firewall = None;
         }

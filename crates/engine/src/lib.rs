@@ -5,6 +5,8 @@
 //! object absent; so is recovery of a change whose process died.
 
 mod addresses;
+mod attachments;
+mod berth;
 mod converge;
 mod cores;
 mod error;
@@ -31,6 +33,7 @@ use linkspan_model::Id;
 use linkspan_plan::{Kernel, Step};
 use linkspan_store::Store;
 
+pub use attachments::{AttachRequest, Attached, FitRequest, Footing};
 pub use error::{Error, Kind};
 pub use names::Files;
 pub use networks::{DEFAULT, NetworkRequest};

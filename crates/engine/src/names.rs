@@ -33,9 +33,11 @@ impl Files {
         Self { paths }
     }
 
-    /// The directory with the files that replace those of /etc in `sandbox`; none if the host's are right.
+    /// The directory with the files that replace those of /etc in `sandbox`; none if the host's are right, or a runtime
+    /// looks after them.
     pub fn directory(&self, sandbox: &Sandbox) -> Option<PathBuf> {
         let name = match &sandbox.namespace {
+            _ if sandbox.runtime.is_some() => return None,
             NamespaceSource::New | NamespaceSource::Path(_) => &sandbox.name,
             NamespaceSource::Sandbox(other) => other,
             NamespaceSource::Host | NamespaceSource::Machine => return None,
@@ -70,6 +72,9 @@ impl Files {
     }
 
     fn write(&self, sandbox: &Sandbox, attached: &[(Endpoint, Network)], extra: &str) -> Result<(), Error> {
+        if sandbox.runtime.is_some() {
+            return Ok(());
+        }
         for (endpoint, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {
             self.enter_in_roster(sandbox, endpoint, network)?;
         }

@@ -7,6 +7,7 @@ use linkspan_model::{Id, Name, Sandbox};
 use linkspan_plan::{Kernel, Namespace, Scope, Step};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 
+use crate::attachments::FIT;
 use crate::error::Obstacle;
 use crate::flat::{CONFIRM, PLUG, is_waiting};
 use crate::networks::end_all;
@@ -120,6 +121,9 @@ impl<K: Kernel> Engine<K> {
                 if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.name == *name) {
                     if entry.verb == REVISE {
                         return self.finish_revision(&sandbox, &entry.detail);
+                    }
+                    if entry.verb == FIT {
+                        return self.rid_of(&sandbox, &entry.detail);
                     }
                     return match entry.detail.parse::<Id>() {
                         Ok(endpoint) => self.erase_endpoint(&sandbox, endpoint),

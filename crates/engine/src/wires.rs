@@ -176,22 +176,36 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>((before, after, journal))
         })?;
         let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
-        let mut wanted = self.ground(endpoint, &network)?;
-        let mut whole = desired::sandbox(&sandbox, &after);
-        whole.retain_wires(|device| *device == endpoint.host_ifname());
-        whole.upper.retain_child(endpoint.id.mark());
-        wanted.merge(whole);
-        let mut former = desired::sandbox(&sandbox, &before);
-        former.retain_wires(|_| false);
-        former.upper = Upper::default();
-        let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(&sandbox, &after));
-        if let Err(error) = made {
-            self.undo(|engine| engine.erase_endpoint(&sandbox, endpoint.id));
-            return Err(error);
-        }
+        self.plug_in(&sandbox, &before, &after)?;
         self.store.write(|tx| tx.end(journal))?;
         self.tell_kept(&sandbox, last, &inside);
         Ok(endpoint.clone())
+    }
+
+    /// Makes the last endpoint of `after` in the kernel; the others are there `before`. If that fails, it is erased.
+    pub(crate) fn plug_in(
+        &mut self,
+        sandbox: &Sandbox,
+        before: &[(Endpoint, Network)],
+        after: &[(Endpoint, Network)],
+    ) -> Result<(), Error> {
+        let Some((endpoint, network)) = after.last() else { return Ok(()) };
+        let mut wanted = self.ground(endpoint, network)?;
+        let mut whole = desired::sandbox(sandbox, after);
+        whole.retain_wires(|device| *device == endpoint.host_ifname());
+        whole.upper.retain_child(endpoint.id.mark());
+        whole.fixtures.clear();
+        wanted.merge(whole);
+        let mut former = desired::sandbox(sandbox, before);
+        former.retain_wires(|_| false);
+        former.fixtures.clear();
+        former.upper = Upper::default();
+        let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(sandbox, after));
+        if let Err(error) = made {
+            self.undo(|engine| engine.erase_endpoint(sandbox, endpoint.id));
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Detaches a sandbox from a network. Its other endpoints are not touched; with `force`, one that is not attached
@@ -239,7 +253,7 @@ impl<K: Kernel> Engine<K> {
         }
         let before = self.store.read(|tx| attached(tx, sandbox.id))?;
         let after: Vec<_> = before.iter().filter(|(other, _)| other.id != endpoint).cloned().collect();
-        if sandbox.is_machine() && after.is_empty() {
+        if sandbox.goes_with_last_endpoint() && after.is_empty() {
             return self.erase_sandbox(sandbox);
         }
         let mut former = desired::sandbox(sandbox, &before);

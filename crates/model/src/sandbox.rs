@@ -264,6 +264,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether it goes when it has no endpoint any more.
+    pub fn goes_with_last_endpoint(&self) -> bool {
+        self.is_machine() || self.runtime.is_some()
+    }
+
     /// Whether it is a virtual machine.
     pub fn is_machine(&self) -> bool {
         self.namespace == NamespaceSource::Machine

@@ -72,21 +72,12 @@ pub fn access_bridge(network: &Network, number: u16) -> State {
 /// What a sandbox needs beside its networks: its namespace, a veth pair for each endpoint, default routes, and
 /// its published ports. `attached` holds every endpoint of it with the network that it is on.
 pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
-    let mut state = State { firewall: Some(BTreeSet::new()), ..State::default() };
-    let namespace = match &sandbox.namespace {
-        NamespaceSource::New => Some(Namespace::New),
-        NamespaceSource::Host => Some(Namespace::Host),
-        NamespaceSource::Sandbox(other) => Some(Namespace::Pinned(other.clone())),
-        NamespaceSource::Path(path) => Some(Namespace::Path(path.clone())),
-        NamespaceSource::Machine => None,
-    };
-    let namespace = namespace.filter(|_| sandbox.owns_pin());
-    state.namespaces.extend(namespace.map(|namespace| (sandbox.netns_name().clone(), namespace)));
+    let mut state = State { firewall: Some(BTreeSet::new()), ..pin(sandbox) };
     for (endpoint, network) in attached {
         plug(&mut state, sandbox, endpoint, network);
         let published = endpoint.published.iter().flat_map(|published| elements(published, endpoint));
         state.firewall.get_or_insert_default().extend(published);
-        endpoint.parts.iter().for_each(|each| state.merge(part(sandbox, each)));
+        endpoint.parts.iter().for_each(|each| state.merge(part(sandbox, endpoint, each)));
     }
     if sandbox.is_machine() {
         return state;
@@ -100,11 +91,26 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
     state
 }
 
-/// What one plugin made for an endpoint of `sandbox`, without the ports that it publishes.
-pub fn part(sandbox: &Sandbox, part: &Part) -> State {
+/// The pin of a sandbox's namespace, if Linkspan makes it.
+pub fn pin(sandbox: &Sandbox) -> State {
+    let namespace = match &sandbox.namespace {
+        NamespaceSource::New => Some(Namespace::New),
+        NamespaceSource::Host => Some(Namespace::Host),
+        NamespaceSource::Sandbox(other) => Some(Namespace::Pinned(other.clone())),
+        NamespaceSource::Path(path) => Some(Namespace::Path(path.clone())),
+        NamespaceSource::Machine => None,
+    };
+    let namespace = namespace.filter(|_| sandbox.owns_pin());
+    let namespaces = namespace.map(|namespace| (sandbox.netns_name().clone(), namespace));
+    State { namespaces: namespaces.into_iter().collect(), ..State::default() }
+}
+
+/// What one plugin made for an endpoint of `sandbox`, with the ports that it publishes.
+pub fn part(sandbox: &Sandbox, endpoint: &Endpoint, part: &Part) -> State {
     let namespace = sandbox.netns_name();
     let fixtures = part.fixtures.iter().map(|fixture| (namespace.clone(), fixture.clone())).collect();
-    State { fixtures, firewall: Some(BTreeSet::new()), ..State::default() }
+    let published = part.published.iter().flat_map(|published| elements(published, endpoint));
+    State { fixtures, firewall: Some(published.collect()), ..State::default() }
 }
 
 /// Adds the port or tap of an endpoint, and its limits; or its device on the parent. What plugins made is in their parts.

@@ -9,7 +9,7 @@ const RECORD: &str = "UPDATE host SET boot = ?1, port_cursor = NULL WHERE boot <
 const EMPTY: &str = "DELETE FROM network WHERE json_extract(doc, '$.card.undone_at') IS NOT NULL;
     UPDATE network SET doc = json_remove(doc, '$.card') WHERE json_extract(doc, '$.card') IS NOT NULL;
     DELETE FROM sandbox; DELETE FROM endpoint; DELETE FROM lease; DELETE FROM access; DELETE FROM fresh;
-    DELETE FROM publish; DELETE FROM journal; DELETE FROM sysctl;
+    DELETE FROM publish; DELETE FROM journal; DELETE FROM sysctl; DELETE FROM attachment;
     UPDATE reservation SET former = 1; DELETE FROM last_reserved;";
 
 /// Empties what belongs to another boot than `boot_id`; whether there was another.

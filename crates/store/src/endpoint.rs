@@ -26,7 +26,7 @@ impl Tx<'_> {
         )?;
         one(added, || StoreError::Exists { kind: KIND, name: endpoint.id.short() })?;
         self.enter_bridge(endpoint)?;
-        for lease in &endpoint.leases {
+        for lease in leased(endpoint) {
             self.take_lease(endpoint.address_space(), lease.address, endpoint.id)?;
         }
         endpoint.published.iter().try_for_each(|published| self.publish(published, endpoint.id))
@@ -79,10 +79,10 @@ impl Tx<'_> {
             "UPDATE endpoint SET doc = ?2 WHERE id = ?1",
             (endpoint.id.to_string(), self.to_document(endpoint)?),
         )?;
-        for lease in missing_from(&endpoint.leases, &before.leases) {
+        for lease in missing_from(leased(endpoint), leased(&before)) {
             self.release_lease(before.address_space(), lease.address, endpoint.id)?;
         }
-        for lease in missing_from(&before.leases, &endpoint.leases) {
+        for lease in missing_from(leased(&before), leased(endpoint)) {
             self.take_lease(before.address_space(), lease.address, endpoint.id)?;
         }
         if before.published != endpoint.published {
@@ -97,11 +97,17 @@ impl Tx<'_> {
         let sql = "DELETE FROM endpoint WHERE id = ?1 RETURNING doc";
         let Some(endpoint) = self.take::<Endpoint>(sql, [id.to_string()])? else { return Ok(()) };
         self.leave_bridge(&endpoint)?;
-        for lease in &endpoint.leases {
+        self.forget_attachment(id)?;
+        for lease in leased(&endpoint) {
             self.release_lease(endpoint.address_space(), lease.address, id)?;
         }
         endpoint.published.iter().try_for_each(|published| self.unpublish(published))
     }
+}
+
+/// The addresses that are of its network's pools: those of an endpoint that plugins made are somebody else's to give.
+fn leased(endpoint: &Endpoint) -> &[Lease] {
+    if endpoint.is_fitted() { &[] } else { &endpoint.leases }
 }
 
 /// Those of `leases` whose address is not among `others`.

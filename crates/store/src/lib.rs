@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod attachment;
 mod boot;
 mod endpoint;
 mod error;

@@ -20,15 +20,19 @@ const APPLICATION: i32 = 0x4c4e_4b53;
 /// Bytes per page. A command changes a few dozen bytes on each of some fifteen pages, and the log holds whole
 /// ones: this size was the best of 512 to 4096 on tmpfs and disk alike (`examples/cost.rs`).
 const PAGE: u32 = 2048;
-const SCHEMA: &str =
-    concat!(include_str!("schema.sql"), include_str!("access.sql"), include_str!("reservation.sql"));
+const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    include_str!("access.sql"),
+    include_str!("reservation.sql"),
+    include_str!("runtime.sql")
+);
 /// What leads from each earlier format to the next, from 1 on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     concat!(
         include_str!("access.sql"),
         "INSERT INTO access SELECT network, 0, count(*) FROM endpoint GROUP BY network;"
     ),
-    include_str!("reservation.sql"),
+    concat!(include_str!("reservation.sql"), include_str!("runtime.sql")),
 ];
 
 /// How long to wait for other processes to lay out the tables.

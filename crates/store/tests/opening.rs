@@ -69,18 +69,22 @@ fn another_boot_leaves_only_the_networks() {
 }
 
 #[test]
-fn an_earlier_format_is_brought_up_to_date() {
-    let dir = tempfile::tempdir().unwrap();
-    let network = endpoint(1, &["10.0.0.2"]).network;
-    write(&mut open(dir.path()), |tx| tx.insert_endpoint(&endpoint(1, &["10.0.0.2"])));
-    let path = dir.path().join("linkspan.db");
-    let former =
-        "DROP TABLE access; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 1";
-    Connection::open(&path).unwrap().execute_batch(former).unwrap();
-    let mut store = open(dir.path());
-    assert_eq!(store.read(|tx| tx.reserved_in("/d")).unwrap(), []);
-    assert_eq!(store.read(|tx| tx.bridge_with_room(network, 2)).unwrap(), 0);
-    assert_eq!(store.read(|tx| tx.bridge_with_room(network, 1)).unwrap(), 1);
+fn earlier_formats_are_brought_up_to_date() {
+    for former in [
+        "DROP TABLE access; DROP TABLE attachment; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 1",
+        "DROP TABLE attachment; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 2",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let network = endpoint(1, &["10.0.0.2"]).network;
+        write(&mut open(dir.path()), |tx| tx.insert_endpoint(&endpoint(1, &["10.0.0.2"])));
+        let path = dir.path().join("linkspan.db");
+        Connection::open(&path).unwrap().execute_batch(former).unwrap();
+        let mut store = open(dir.path());
+        assert_eq!(store.read(|tx| tx.bridge_with_room(network, 2)).unwrap(), 0);
+        assert_eq!(store.read(|tx| tx.bridge_with_room(network, 1)).unwrap(), 1);
+        assert_eq!(store.read(|tx| tx.reserved_in("/d")).unwrap(), []);
+        assert_eq!(store.read(|tx| tx.attachments_on(&"n".parse().unwrap())).unwrap(), []);
+    }
 }
 
 #[test]

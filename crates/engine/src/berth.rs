@@ -1,0 +1,107 @@
+//! Which sandbox a runtime's container is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use linkspan_model::{Name, NamespaceSource, Runtime, Sandbox};
+use linkspan_plan::{Inside, Kernel};
+use linkspan_store::Tx;
+
+use crate::{Engine, Error, now, random_id};
+
+/// Where `ip netns` keeps its namespaces, and what that is also called.
+const NAMESPACES: [&str; 2] = ["/run/netns", "/var/run/netns"];
+/// So much of a long identity is enough to call a container by.
+const SHORT: usize = 12;
+
+/// The sandbox that a runtime's container is, or is to be.
+pub struct Berth {
+    /// It.
+    pub sandbox: Sandbox,
+    /// Whether it is to be made.
+    pub is_new: bool,
+    /// What is in its namespace.
+    pub inside: Inside,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Finds the sandbox of `container`, whose namespace the file `netns` stands for, or drafts it.
+    pub(crate) fn berth(
+        &mut self,
+        container: &str,
+        netns: &Path,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Berth, Error> {
+        let (path, pin) = place(netns);
+        let inside = self.kernel.look_into(&path)?;
+        let (found, name) = self.store.read(|tx| {
+            let found = match &pin {
+                Some(pin) => tx.sandbox(pin.as_str())?.filter(|other| other.netns_name() == pin),
+                None => None,
+            };
+            let found = match found {
+                Some(found) => Some(found),
+                None => known(tx, container, &path)?,
+            };
+            Ok::<_, Error>((found, free_name(tx, container, pin.is_none())?))
+        })?;
+        if let Some(sandbox) = found {
+            return Ok(Berth { sandbox, is_new: false, inside });
+        }
+        let sandbox = Sandbox {
+            id: random_id()?,
+            created: now(),
+            namespace: NamespaceSource::Path(path),
+            hostname: name.to_string(),
+            dns: Vec::new(),
+            add_hosts: Vec::new(),
+            links: Vec::new(),
+            ephemeral: false,
+            labels: labels.clone(),
+            netns: pin,
+            runtime: Some(Runtime::Cni),
+            name,
+        };
+        Ok(Berth { sandbox, is_new: true, inside })
+    }
+}
+
+/// A namespace's file, and what it is called if `ip netns` sees it there.
+fn place(netns: &Path) -> (PathBuf, Option<Name>) {
+    let is_there = |directory: &Path| NAMESPACES.iter().any(|known| directory == Path::new(known));
+    let name = || netns.file_name()?.to_str()?.parse::<Name>().ok();
+    match netns.parent().filter(|parent| is_there(parent)).and_then(|_| name()) {
+        Some(name) => (Path::new(NAMESPACES[0]).join(name.as_str()), Some(name)),
+        None => (netns.to_owned(), None),
+    }
+}
+
+/// The sandbox that something of `container` was attached to, if that has the namespace `path` too.
+fn known(tx: &Tx<'_>, container: &str, path: &Path) -> Result<Option<Sandbox>, Error> {
+    for id in tx.endpoints_of_container(container)? {
+        let Some(endpoint) = tx.endpoint(id)? else { continue };
+        let sandbox = tx.sandbox_by_id(endpoint.sandbox)?;
+        let same = |sandbox: &Sandbox| sandbox.namespace == NamespaceSource::Path(path.to_owned());
+        if let Some(sandbox) = sandbox.filter(same) {
+            return Ok(Some(sandbox));
+        }
+    }
+    Ok(None)
+}
+
+/// A name that no sandbox has: the container's identity, as short as people write it, and a number if need be. If it is
+/// to be pinned by that name, nothing else may be.
+fn free_name(tx: &Tx<'_>, container: &str, is_to_be_pinned: bool) -> Result<Name, Error> {
+    let short: String = container.chars().take(SHORT).collect();
+    let first = if container.parse::<Name>().is_ok() { container.to_owned() } else { short.clone() };
+    let others = (2..).map(|number| format!("{short}-{number}"));
+    for text in std::iter::once(first).chain(others) {
+        let name: Name = text.parse()?;
+        let taken = tx.sandbox(name.as_str())?.is_some_and(|other| other.name == name)
+            || is_to_be_pinned && Path::new(NAMESPACES[0]).join(name.as_str()).exists();
+        if !taken {
+            return Ok(name);
+        }
+    }
+    Err(Error::Overtaken)
+}
