@@ -294,9 +294,9 @@ fn version(verb: Verb, config: &Object, supported: &[Version]) -> Result<Version
             .ok_or_else(|| CniError::new(Code::DECODING, format!("cniVersion {text:?} is no version")))?
             < numbers(since.as_str()).unwrap_or_default();
         if older {
+            // No details: users compare the whole text with the reference library's.
             let what = format!("config version does not allow {}", verb.as_str());
-            return Err(CniError::new(Code::VERSION, what)
-                .because(format!("config is {text:?}, {} came with {since}", verb.as_str())));
+            return Err(CniError::new(Code::VERSION, what));
         }
     }
     let version = Version::parse(&text).filter(|version| supported.contains(version));

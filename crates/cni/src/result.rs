@@ -168,8 +168,8 @@ impl CniResult {
         };
         let (ip4, ip6) = (family(Family::V4), family(Family::V6));
         if ip4.is_none() && ip6.is_none() {
-            return Err(CniError::other(format!("the result cannot be told in version {version}"))
-                .because("up to 0.2.0 a result has at least one IP address, and this one has none"));
+            // In the words of the reference library, which its users look for.
+            return Err(CniError::other("cannot convert: no valid IP addresses"));
         }
         Ok(print::pretty(&PrintedFamilies { cni_version: version.as_str(), ip4, ip6, dns: &self.dns }))
     }
