@@ -20,6 +20,7 @@ mod parents;
 mod place;
 mod publish;
 mod recover;
+mod reservations;
 mod revise;
 mod sandboxes;
 mod view;
@@ -39,6 +40,7 @@ pub use names::Files;
 pub use networks::{DEFAULT, NetworkRequest};
 pub use place::{Place, RUN_DIR, STATE_DIR};
 pub use recover::Repair;
+pub use reservations::Reserved;
 pub use sandboxes::SandboxRequest;
 pub use view::{NetworkView, SandboxView};
 

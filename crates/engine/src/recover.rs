@@ -318,7 +318,7 @@ impl<K: Kernel> Engine<K> {
                 self.files.remove_roster(&network.name)?;
             }
         }
-        Ok(())
+        self.clear_former_reservations()
     }
 
     /// Whether no sandbox has the name of a file; without `dry_run` it is removed then.

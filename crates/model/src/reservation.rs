@@ -29,7 +29,7 @@ impl fmt::Display for Holder {
 }
 
 /// An address that is put aside.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Reservation {
     /// The address.
     pub address: IpAddr,

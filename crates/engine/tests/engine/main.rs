@@ -14,6 +14,7 @@ mod patched;
 mod ports;
 mod races;
 mod repair;
+mod reservations;
 mod site;
 mod stale;
 mod taps;
