@@ -9,6 +9,7 @@ mod call;
 mod error;
 mod host;
 mod json;
+mod part;
 mod plugins;
 mod print;
 mod result;
