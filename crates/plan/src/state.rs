@@ -138,6 +138,26 @@ pub enum Element {
     ForeignGateway(IfName),
     /// A bridge without icc. Its ports are isolated; by way of the host its sandboxes do not meet either.
     Apart(IfName),
+    /// A device of the host behind which a runtime's containers are, and no bridge of ours: somebody's bridge, the host
+    /// side of a routed veth pair. Published flows lead there, and nothing is kept from it.
+    Guest(IfName),
+    /// A subnet of a runtime's containers, host bits zero. It may lie within others.
+    Home(IpNet),
+    /// An address whose traffic takes the host's, but for what goes to a [`Home`](Self::Home) or to all (multicast).
+    MasqueradeFrom(IpAddr),
+    /// An address to which published flows come from the host's.
+    MasqueradeTo(IpAddr),
+    /// A bridge from which nothing goes to another such, published or not.
+    Closed(IfName),
+    /// A closed bridge that nothing goes back into either where the host sees it: beside [`Closed`](Self::Closed).
+    Sealed(IfName),
+    /// A port of a bridge by which only frames from this MAC enter; one a port. Not every kernel can see to that.
+    Spoof {
+        /// The port.
+        port: IfName,
+        /// The MAC.
+        mac: Mac,
+    },
     /// A published port; an unspecified `host` stands for every address of the host.
     Publish {
         /// The protocol.
@@ -161,7 +181,8 @@ pub enum Element {
 }
 
 impl Element {
-    /// The set or map that it belongs to, as `nft list table inet linkspan` shows it.
+    /// The set or map that it belongs to, as `nft list table inet linkspan` shows it; that of a
+    /// [`Spoof`](Self::Spoof) is in `bridge linkspan`.
     pub fn set(&self) -> &'static str {
         match self {
             Self::Bridge(_) => "bridges",
@@ -169,6 +190,13 @@ impl Element {
             Self::Internal(_) => "internal",
             Self::ForeignGateway(_) => "foreign_gateway",
             Self::Apart(_) => "apart",
+            Self::Guest(_) => "guests",
+            Self::Home(net) => of_family(net.addr(), "homes4", "homes6"),
+            Self::MasqueradeFrom(address) => of_family(*address, "masquerade4", "masquerade6"),
+            Self::MasqueradeTo(address) => of_family(*address, "masquerade_to4", "masquerade_to6"),
+            Self::Closed(_) => "closed",
+            Self::Sealed(_) => "sealed",
+            Self::Spoof { .. } => "own_mac",
             Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
                 (Family::V4, true) => "publish4_any",
                 (Family::V4, false) => "publish4",
@@ -186,10 +214,14 @@ impl Element {
         }
     }
 
-    /// Whether it is about a whole network, and so must hold before anything is plugged into it.
+    /// Whether it is about a network or a wire, not a port, and so must hold before anything is plugged in.
     pub const fn is_policy(&self) -> bool {
         !matches!(self, Self::Publish { .. } | Self::PublishRange { .. })
     }
+}
+
+const fn of_family(address: IpAddr, v4: &'static str, v6: &'static str) -> &'static str {
+    if address.is_ipv4() { v4 } else { v6 }
 }
 
 impl fmt::Display for Element {
@@ -200,9 +232,15 @@ impl fmt::Display for Element {
             | Self::Masquerade(name)
             | Self::Internal(name)
             | Self::ForeignGateway(name)
-            | Self::Apart(name) => {
+            | Self::Apart(name)
+            | Self::Guest(name)
+            | Self::Closed(name)
+            | Self::Sealed(name) => {
                 write!(f, "{name}")?;
             }
+            Self::Home(net) => write!(f, "{net}")?,
+            Self::MasqueradeFrom(address) | Self::MasqueradeTo(address) => write!(f, "{address}")?,
+            Self::Spoof { port, mac } => write!(f, "{port} . {mac}")?,
             Self::Publish { protocol, host, port, to } if host.is_unspecified() => {
                 write!(f, "{protocol} . {port} : {} . {}", to.ip(), to.port())?;
             }

@@ -60,6 +60,14 @@ fn elements() -> impl Strategy<Value = Option<BTreeSet<Element>>> {
     let element = prop_oneof![
         (0..3_u8).prop_map(|i| Element::Bridge(ifname("br", i))),
         (0..3_u8).prop_map(|i| Element::Masquerade(ifname("br", i))),
+        (0..3_u8).prop_map(|i| Element::Guest(ifname("br", i))),
+        (8..10_u8)
+            .prop_map(|length| Element::Home(IpNet::new_assert(Ipv4Addr::new(10, 0, 0, 0).into(), length))),
+        (0..2_u8).prop_map(|i| Element::MasqueradeFrom(address(i).addr())),
+        (0..2_u8).prop_map(|i| Element::MasqueradeTo(address(i).addr())),
+        (0..2_u8).prop_map(|i| Element::Closed(ifname("br", i))),
+        (0..2_u8).prop_map(|i| Element::Sealed(ifname("br", i))),
+        (0..2_u8).prop_map(|i| Element::Spoof { port: ifname("v", i), mac: mac(i) }),
         (0..3_u16).prop_map(publish),
         (1..3_u16).prop_map(move |last| Element::PublishRange {
             protocol: Protocol::Tcp,

@@ -142,6 +142,13 @@ pub fn firewall(elements: &BTreeSet<Element>) {
         Element::Internal(_) => "reaches nothing outside",
         Element::ForeignGateway(_) => "published flows into here take the bridge's address",
         Element::Apart(_) => "its sandboxes reach each other only where one publishes",
+        Element::Guest(_) => "a runtime's containers are behind it",
+        Element::Home(_) => "addresses of a runtime's containers",
+        Element::MasqueradeFrom(_) => "what leaves from this address takes the host's",
+        Element::MasqueradeTo(_) => "published flows to this address come from the host's",
+        Element::Closed(_) => "nothing goes from here to another closed bridge",
+        Element::Sealed(_) => "nothing goes back in here",
+        Element::Spoof { .. } => "only this MAC enters by this port",
         Element::Publish { .. } | Element::PublishRange { .. } => "a published port, and where it leads",
     };
     let row = |element: &Element| vec![element.to_string(), meaning(element).to_owned()];

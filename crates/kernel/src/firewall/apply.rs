@@ -11,14 +11,16 @@ use crate::netlink::{Error, Message};
 use super::Firewall;
 use super::change::{About, Change, Kind, Request, changes, deleted, outstanding, requests};
 use super::element::{Entry, elements};
-use super::error::{missing, refused};
+use super::error::{missing, refused, without_bridges};
 use super::nft::Family;
 use super::observe::Table;
 
 /// How often the kernel may turn out to be other than it was just seen to be.
 const ATTEMPTS: u32 = 4;
-/// What a batch's begin and end take (`struct nlmsghdr` and `struct nfgenmsg`, twice).
-const BRACKETS: usize = 40;
+/// How often others may change the tables between a look at them and a change that builds on it.
+const RACES: u32 = 100;
+/// What a batch's begin and end take (`struct nlmsghdr` and `struct nfgenmsg`, twice, and a generation).
+const BRACKETS: usize = 48;
 
 /// A transaction that failed.
 struct Failed<'a> {
@@ -54,12 +56,18 @@ impl Firewall {
             table = self.tables()?;
             todo = outstanding(changes, table, deleted(changes)).into();
         }
-        let mut attempt = 1;
+        let (mut attempt, mut races) = (1, 0);
         let mut lacking = Vec::new();
         loop {
-            let Err(failed) = self.commit(requests(&todo, table, &lacking)) else { return Ok(()) };
+            let (whole, generation) = self.merged(&todo)?;
+            let requests = requests(&whole, table, &lacking);
+            let Err(failed) = self.commit(requests, generation) else { return Ok(()) };
+            if failed.error.errno == Errno::ERESTART && races < RACES {
+                races += 1;
+                continue;
+            }
             if attempt == ATTEMPTS || !failed.may_pass(&todo) {
-                return Err(self.explain(steps, *failed));
+                return Err(self.explain(steps, *failed, &lacking));
             }
             attempt += 1;
             lacking.extend(failed.lacks());
@@ -69,7 +77,13 @@ impl Firewall {
         }
     }
 
-    fn commit<'a>(&mut self, requests: Vec<Request<'a>>) -> Result<(), Box<Failed<'a>>> {
+    /// Where more than one transaction is needed, which is for whoever makes the table, only the first asks for the
+    /// `generation`.
+    fn commit<'a>(
+        &mut self,
+        requests: Vec<Request<'a>>,
+        mut generation: Option<u32>,
+    ) -> Result<(), Box<Failed<'a>>> {
         let mut limit = self.socket.send_limit();
         let size: usize = requests.iter().map(|request| request.message.len()).sum();
         if size + BRACKETS > limit {
@@ -89,7 +103,7 @@ impl Firewall {
                 messages.push(request.message);
                 abouts.push((request.about, request.family));
             }
-            if let Err(error) = self.socket.transaction(messages) {
+            if let Err(error) = self.socket.transaction(messages, generation.take()) {
                 let mut failed = abouts.into_iter();
                 let before = failed.by_ref().take(error.index.unwrap_or_default());
                 known.extend(before.flat_map(|(about, _)| about.needs().to_vec()));
@@ -101,8 +115,8 @@ impl Firewall {
     }
 
     /// The step that failed, in the kernel's words or in better ones.
-    fn explain(&mut self, steps: &[Step], failed: Failed<'_>) -> KernelError {
-        let Failed { error, about, known, .. } = failed;
+    fn explain(&mut self, steps: &[Step], failed: Failed<'_>, lacking: &[Family]) -> KernelError {
+        let Failed { error, about, known, family } = failed;
         let line = |step: usize| steps.get(step).map(ToString::to_string).unwrap_or_default();
         match about {
             None => refused(line(0), &error),
@@ -116,6 +130,12 @@ impl Firewall {
                     refused.failure = Failure::Unsupported;
                 }
                 refused
+            }
+            Some(About::Elements { changes })
+                if family == Some(Family::Bridge) && self.lacks_bridges(lacking) =>
+            {
+                let first = changes.first().map_or(0, |(step, _)| *step);
+                without_bridges(line(first))
             }
             Some(About::Elements { changes }) => {
                 let clash = is_clash(error.errno).then(|| self.clash(steps, &changes)).flatten();
@@ -134,6 +154,12 @@ impl Firewall {
                 refused
             }
         }
+    }
+
+    /// Whether the kernel cannot have the table of bridges, as was just found out or when ours was made.
+    fn lacks_bridges(&mut self, lacking: &[Family]) -> bool {
+        lacking.contains(&Family::Bridge)
+            || self.tables() == Ok(Table::Ours) && self.has_table(Family::Bridge) == Ok(false)
     }
 
     /// The first of the `changes` that something else is in the way of, and what.
@@ -173,7 +199,8 @@ impl Failed<'_> {
     /// The family whose tables the kernel does not have, or not all that is in ours. The rest does not need it.
     fn lacks(&self) -> Option<Family> {
         let unknown = matches!(self.error.errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT);
-        self.family.filter(|family| *family != Family::Inet && unknown)
+        let is_element = matches!(self.about, Some(About::Elements { .. }));
+        self.family.filter(|family| *family != Family::Inet && unknown && !is_element)
     }
 
     /// Whether looking again may help: something to delete was gone, or another process made the table just now.

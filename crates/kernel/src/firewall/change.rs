@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use crate::netlink::Message;
 
 use super::element::{Entry, entries};
-use super::nft::{Family, add_elements, add_table, create_table, delete_elements, delete_table};
+use super::nft::{Family, add_elements, add_table, create_table, delete_elements, delete_table, flush_set};
 use super::observe::Table;
 use super::table::{OPTIONAL, VERSION, comment, parts};
 use super::userdata;
@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Drop,
     Add(Entry),
     Delete(Entry),
+    /// All that is in a set of the table of inet.
+    Flush(&'static str),
 }
 
 /// A message with what it is about, for the error that may come of it.
@@ -108,6 +110,7 @@ pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTree
             true
         }
         Kind::Delete(entry) => there.remove(entry),
+        Kind::Flush(_) => true,
     };
     changes.iter().filter(|change| needed(change)).cloned().collect()
 }
@@ -120,6 +123,10 @@ pub(super) fn requests<'a>(changes: &'a [Change], mut table: Table, lacking: &[F
         match kind {
             Kind::Add(entry) => run.push(false, *step, entry, &mut requests),
             Kind::Delete(entry) => run.push(true, *step, entry, &mut requests),
+            Kind::Flush(set) => {
+                run.finish(&mut requests);
+                requests.push(of_table(*step, Family::Inet, flush_set(Family::Inet, set)));
+            }
             Kind::Create => {
                 run.finish(&mut requests);
                 create(*step, table, lacking, &mut requests);
@@ -135,7 +142,9 @@ pub(super) fn requests<'a>(changes: &'a [Change], mut table: Table, lacking: &[F
         }
     }
     run.finish(&mut requests);
-    requests.retain(|request| !lacking.contains(&request.family));
+    // An element without its table is not to go unnoticed.
+    let of_elements = |about: &About<'_>| matches!(about, About::Elements { .. });
+    requests.retain(|request| !lacking.contains(&request.family) || of_elements(&request.about));
     requests
 }
 
@@ -188,13 +197,16 @@ impl<'a> Run<'a> {
         for (set, mut changes) in std::mem::take(&mut self.sets) {
             while !changes.is_empty() {
                 let rest = changes.split_off(fitting(&changes));
+                let family = changes.first().map_or(Family::Inet, |(_, entry)| entry.family());
                 let build = |list: &mut Message| {
                     changes.iter().for_each(|(_, entry)| entry.write(list, !self.deletes));
                 };
-                let message =
-                    if self.deletes { delete_elements(set, build) } else { add_elements(set, build) };
-                let about = About::Elements { changes };
-                requests.push(Request { message, about, family: Family::Inet });
+                let message = if self.deletes {
+                    delete_elements(family, set, build)
+                } else {
+                    add_elements(family, set, build)
+                };
+                requests.push(Request { message, about: About::Elements { changes }, family });
                 changes = rest;
             }
         }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use linkspan_model::{IfName, PortRange, Protocol};
+use linkspan_model::{IfName, Mac, PortRange, Protocol};
 use linkspan_plan::Element;
 
 use crate::netlink::{Attrs, Message};
 
-use super::nft::LIST_ELEM;
-use super::userdata;
+use super::nft::{Family, LIST_ELEM};
+use super::set::Set;
+use super::{home, userdata};
 
 const ELEM_KEY: u16 = 1;
 const ELEM_DATA: u16 = 2;
@@ -22,7 +23,7 @@ const INTERVAL_END: u32 = 1;
 /// IFNAMSIZ (linux/if.h).
 const IFNAME: usize = 16;
 
-/// One entry of a set. A bridge takes two, in two sets; a range two, its start and what comes behind its end.
+/// One entry of a set. Some elements take two, in two sets; a range two, its start and what comes behind its end.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Entry {
     /// The set's name.
@@ -42,14 +43,31 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
     let entry = |set, key, data| Entry { set, key, data, end: false, open: false };
     let set = element.set();
     Some(match element {
-        Element::Bridge(name) => vec![
+        Element::Bridge(name) | Element::Guest(name) => vec![
             entry(set, ifname(name), Vec::new()),
             entry("same_bridge", ifname(name).repeat(2), Vec::new()),
         ],
         Element::Masquerade(name)
         | Element::Internal(name)
         | Element::ForeignGateway(name)
-        | Element::Apart(name) => vec![entry(set, ifname(name), Vec::new())],
+        | Element::Apart(name)
+        | Element::Sealed(name) => vec![entry(set, ifname(name), Vec::new())],
+        Element::Closed(name) => vec![
+            entry(set, ifname(name), Vec::new()),
+            entry("same_closed", ifname(name).repeat(2), Vec::new()),
+        ],
+        Element::MasqueradeFrom(address) | Element::MasqueradeTo(address) => {
+            vec![entry(set, octets(*address), Vec::new())]
+        }
+        Element::Home(net) => {
+            vec![entry(set, [octets(net.network()), octets(net.broadcast())].concat(), Vec::new())]
+        }
+        Element::Spoof { port, mac } => {
+            let mut key = ifname(port);
+            key.extend(mac.bytes());
+            key.extend([0; 2]);
+            vec![entry("guarded", ifname(port), Vec::new()), entry(set, key, Vec::new())]
+        }
         Element::Publish { protocol, host, port, to } => {
             if host.is_ipv4() != to.is_ipv4() {
                 return None;
@@ -81,12 +99,19 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
 pub(super) fn elements(entries: &BTreeSet<Entry>) -> BTreeSet<Element> {
     let mut found: BTreeSet<Element> =
         entries.iter().filter(|entry| !entry.set.starts_with("range")).filter_map(single).collect();
-    let pairs: BTreeSet<&[u8]> =
-        entries.iter().filter(|entry| entry.set == "same_bridge").map(|entry| entry.key.as_slice()).collect();
+    let others: BTreeSet<(&str, &[u8])> =
+        entries.iter().map(|entry| (entry.set, entry.key.as_slice())).collect();
     found.retain(|element| match element {
-        Element::Bridge(name) => pairs.contains(ifname(name).repeat(2).as_slice()),
+        Element::Bridge(name) | Element::Guest(name) => {
+            others.contains(&("same_bridge", ifname(name).repeat(2).as_slice()))
+        }
+        Element::Closed(name) => others.contains(&("same_closed", ifname(name).repeat(2).as_slice())),
+        Element::Spoof { port, .. } => others.contains(&("guarded", ifname(port).as_slice())),
         _ => true,
     });
+    if !home::is_whole(entries) {
+        found.retain(|element| !matches!(element, Element::Home(_)));
+    }
     found.extend(ranges(entries));
     found
 }
@@ -99,6 +124,16 @@ fn single(entry: &Entry) -> Option<Element> {
         "internal" => ifname_of(key).map(Element::Internal),
         "foreign_gateway" => ifname_of(key).map(Element::ForeignGateway),
         "apart" => ifname_of(key).map(Element::Apart),
+        "guests" => ifname_of(key).map(Element::Guest),
+        "closed" => ifname_of(key).map(Element::Closed),
+        "sealed" => ifname_of(key).map(Element::Sealed),
+        "homes4" | "homes6" => home::subnet(key).map(Element::Home),
+        "masquerade4" | "masquerade6" => address(key).map(Element::MasqueradeFrom),
+        "masquerade_to4" | "masquerade_to6" => address(key).map(Element::MasqueradeTo),
+        "own_mac" => Some(Element::Spoof {
+            port: ifname_of(key.get(..IFNAME)?)?,
+            mac: Mac::from_bytes(key.get(IFNAME..IFNAME + 6)?.try_into().ok()?),
+        }),
         "publish4" => publish(address(key.get(..4)?)?, key.get(4..)?, &entry.data),
         "publish6" => publish(address(key.get(..16)?)?, key.get(16..)?, &entry.data),
         "publish4_any" => publish(Ipv4Addr::UNSPECIFIED.into(), key, &entry.data),
@@ -139,6 +174,11 @@ fn ranges(entries: &BTreeSet<Entry>) -> Vec<Element> {
 }
 
 impl Entry {
+    /// The family of the table that it is in.
+    pub(super) fn family(&self) -> Family {
+        Set::named(self.set).map_or(Family::Inet, |set| set.family)
+    }
+
     /// Adds it to a message's list of elements. To delete or ask for it, the key is enough.
     pub(super) fn write(&self, list: &mut Message, with_data: bool) {
         list.nest(LIST_ELEM, |element| {
@@ -181,7 +221,7 @@ fn ifname_of(bytes: &[u8]) -> Option<IfName> {
     std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -214,7 +254,7 @@ fn protocol_of(number: u8) -> Option<Protocol> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use linkspan_model::{PortRange, Protocol};
+    use linkspan_model::{Mac, PortRange, Protocol};
     use linkspan_plan::Element;
 
     use super::{Entry, elements, entries};
@@ -242,6 +282,14 @@ mod tests {
             Element::Internal("br-1".parse().unwrap()),
             Element::ForeignGateway("br-1".parse().unwrap()),
             Element::Apart("br-1".parse().unwrap()),
+            Element::Guest("br-1".parse().unwrap()),
+            Element::Closed("br-1".parse().unwrap()),
+            Element::Sealed("br-1".parse().unwrap()),
+            Element::MasqueradeFrom("10.0.0.2".parse().unwrap()),
+            Element::MasqueradeFrom("fd00::2".parse().unwrap()),
+            Element::MasqueradeTo("10.0.0.2".parse().unwrap()),
+            Element::MasqueradeTo("fd00::2".parse().unwrap()),
+            Element::Spoof { port: "veth1".parse().unwrap(), mac: Mac::from_bytes([2, 0, 0, 0, 0, 1]) },
             publish("0.0.0.0", 53, "172.18.0.2:5353"),
             publish("192.0.2.1", 53, "172.18.0.2:5353"),
             publish("::", 53, "[fd00::2]:5353"),
@@ -258,10 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn half_a_bridge_is_none() {
-        let both = entries(&Element::Bridge("br-1".parse().unwrap())).unwrap();
-        assert!(elements(&BTreeSet::from([both[0].clone()])).is_empty());
-        assert!(elements(&BTreeSet::from([both[1].clone()])).is_empty());
+    fn half_an_element_is_none() {
+        let name = || "br-1".parse().unwrap();
+        let spoof = Element::Spoof { port: name(), mac: Mac::from_bytes([2, 0, 0, 0, 0, 1]) };
+        for element in [Element::Bridge(name()), Element::Guest(name()), Element::Closed(name()), spoof] {
+            let both = entries(&element).unwrap();
+            assert!(elements(&BTreeSet::from([both[0].clone()])).is_empty(), "{element}");
+            assert!(elements(&BTreeSet::from([both[1].clone()])).is_empty(), "{element}");
+        }
     }
 
     #[test]

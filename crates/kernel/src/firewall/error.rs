@@ -15,6 +15,12 @@ pub(super) fn refused(what: impl Into<String>, error: &Error) -> KernelError {
     refusal.of(what.into())
 }
 
+/// That `what` needs the table of bridges, which the kernel cannot have.
+pub(super) fn without_bridges(what: impl Into<String>) -> KernelError {
+    let refusal = Refusal::new(Failure::Unsupported, "the kernel has no nf_tables for what passes a bridge");
+    refusal.hint(Failure::Unsupported, "use a kernel that has CONFIG_NF_TABLES_BRIDGE").of(what.into())
+}
+
 /// What the kernel is built without if it does not know these kinds of expression.
 pub(super) fn missing(expressions: &[&'static str]) -> Option<String> {
     let options: Vec<String> = expressions.iter().filter_map(|name| option_of(name)).collect();

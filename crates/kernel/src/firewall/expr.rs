@@ -17,6 +17,7 @@ const VERDICT_CHAIN: u16 = 2;
 const REG_VERDICT: u32 = 0;
 const REG32_00: u32 = 8;
 
+const NFT_JUMP: i32 = -3;
 const NFT_GOTO: i32 = -4;
 // linux/netfilter.h
 const NF_DROP: i32 = 0;
@@ -239,6 +240,11 @@ impl Rule {
 
     pub(super) fn drop(self) -> Self {
         self.verdict(NF_DROP, None)
+    }
+
+    /// Goes on behind the rule where `chain` comes to no verdict.
+    pub(super) fn jump(self, chain: &'static str) -> Self {
+        self.verdict(NFT_JUMP, Some(chain))
     }
 
     pub(super) fn goto(self, chain: &'static str) -> Self {

@@ -12,6 +12,7 @@ mod conntrack;
 mod element;
 mod error;
 mod expr;
+mod home;
 mod listeners;
 mod nft;
 mod observe;

@@ -14,6 +14,9 @@ const NEWSET: u16 = 9;
 const NEWSETELEM: u16 = 12;
 const GETSETELEM: u16 = 13;
 const DELSETELEM: u16 = 14;
+const GETGEN: u16 = 16;
+/// NFTA_GEN_ID.
+pub(super) const GEN_ID: u16 = 1;
 
 const TABLE_NAME: u16 = 1;
 const TABLE_FLAGS: u16 = 2;
@@ -151,7 +154,7 @@ pub(super) fn add_rule(family: Family, chain: &str, build: impl FnOnce(&mut Mess
 
 /// A set, or with `data` a map. `id` tells it from the others of its transaction.
 pub(super) fn add_set(
-    name: &str,
+    (family, name): (Family, &str),
     id: u32,
     key: &Layout,
     data: Option<&Layout>,
@@ -165,7 +168,7 @@ pub(super) fn add_set(
     if data.is_some() {
         flags |= SET_MAP;
     }
-    let mut set = message(Family::Inet, NEWSET, NLM_F_CREATE);
+    let mut set = message(family, NEWSET, NLM_F_CREATE);
     set.attr_str(SET_TABLE, TABLE)
         .attr_str(SET_NAME, name)
         .attr_be32(SET_FLAGS, flags)
@@ -178,26 +181,39 @@ pub(super) fn add_set(
     set
 }
 
-pub(super) fn add_elements(set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(NEWSETELEM, NLM_F_CREATE, set, build)
+/// How often the tables have changed.
+pub(super) fn get_generation() -> Message {
+    message(Family::Inet, GETGEN, 0)
 }
 
-pub(super) fn delete_elements(set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(DELSETELEM, 0, set, build)
+pub(super) fn add_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
+    elements(message(family, NEWSETELEM, NLM_F_CREATE), set, build)
 }
 
-pub(super) fn get_elements(set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(GETSETELEM, 0, set, build)
+pub(super) fn delete_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
+    elements(message(family, DELSETELEM, 0), set, build)
 }
 
-pub(super) fn dump_elements(set: &str) -> Message {
-    let mut elements = message(Family::Inet, GETSETELEM, NLM_F_DUMP);
-    elements.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set);
+pub(super) fn get_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
+    elements(message(family, GETSETELEM, 0), set, build)
+}
+
+pub(super) fn dump_elements(family: Family, set: &str) -> Message {
+    of_set(message(family, GETSETELEM, NLM_F_DUMP), set)
+}
+
+/// Deletes every element.
+pub(super) fn flush_set(family: Family, set: &str) -> Message {
+    of_set(message(family, DELSETELEM, 0), set)
+}
+
+fn elements(message: Message, set: &str, build: impl FnOnce(&mut Message)) -> Message {
+    let mut elements = of_set(message, set);
+    elements.nest(ELEM_LIST_ELEMENTS, build);
     elements
 }
 
-fn elements(kind: u16, flags: u16, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    let mut elements = message(Family::Inet, kind, flags);
-    elements.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set).nest(ELEM_LIST_ELEMENTS, build);
-    elements
+fn of_set(mut message: Message, set: &str) -> Message {
+    message.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set);
+    message
 }

@@ -19,7 +19,7 @@ const ASKED: usize = 64;
 /// How many questions go out together: the receive queue holds the answers to more than twice as many.
 const BATCH: usize = 64;
 /// `struct nfgenmsg`, before the attributes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
 
 /// Whether the table is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +85,13 @@ impl Firewall {
         Ok(if table == Table::Ours && !known { Table::Other } else { table })
     }
 
+    /// Whether there is a table of `family`, of whatever version.
+    pub(super) fn has_table(&mut self, family: Family) -> Result<bool, KernelError> {
+        let (_, errors) =
+            self.socket.attempt(vec![get_table(family)]).map_err(|error| refused(ASKING, &error))?;
+        Ok(errors.is_empty())
+    }
+
     /// What is there under the keys of `wanted`, with the data it has, and perhaps more of the same sets;
     /// none if our table is not there. With `ranges`, all there is in maps of ranges that are asked for.
     pub(super) fn entries(
@@ -119,7 +126,8 @@ impl Firewall {
 
     /// Asks for the table and for each of `keys`.
     fn ask(&mut self, keys: &[&Entry]) -> Result<Option<Vec<Entry>>, KernelError> {
-        let questions = keys.iter().map(|key| get_elements(key.set, |list| key.write(list, false)));
+        let questions =
+            keys.iter().map(|key| get_elements(key.family(), key.set, |list| key.write(list, false)));
         let messages = [get_table(Family::Inet)].into_iter().chain(questions).collect();
         let (answers, errors) = self.socket.attempt(messages).map_err(|e| refused(ASKING, &e))?;
         if table(&answers, &errors)? != Table::Ours {
@@ -134,8 +142,9 @@ impl Firewall {
     }
 
     /// All that is in `set`; nothing if the table has just gone.
-    fn dump(&mut self, set: &'static str) -> Result<Vec<Entry>, KernelError> {
-        match self.socket.dump(|| dump_elements(set)) {
+    pub(super) fn dump(&mut self, set: &'static str) -> Result<Vec<Entry>, KernelError> {
+        let family = Set::named(set).map_or(Family::Inet, |set| set.family);
+        match self.socket.dump(|| dump_elements(family, set)) {
             Ok(answers) => Ok(answers.iter().flat_map(|answer| listed(set, answer)).collect()),
             Err(error) if error.errno == Errno::ENOENT => Ok(Vec::new()),
             Err(error) => Err(refused(ASKING, &error)),
@@ -143,7 +152,7 @@ impl Firewall {
     }
 }
 
-const ASKING: &str = "look at firewall table inet linkspan";
+pub(super) const ASKING: &str = "look at firewall table inet linkspan";
 
 /// The maps in which a range was found to begin, but not to end: asked for the end, the kernel gives the
 /// beginning of the next range if there is one right behind it.

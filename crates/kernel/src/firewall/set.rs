@@ -2,7 +2,7 @@
 
 use crate::netlink::Message;
 
-use super::nft::{Layout, add_set};
+use super::nft::{Family, Layout, add_set};
 use super::userdata;
 
 /// One field of a key or of what it leads to.
@@ -11,16 +11,19 @@ enum Field {
     Ifname,
     Ipv4,
     Ipv6,
+    Ether,
     Protocol,
     Service,
 }
 
-use Field::{Ifname, Ipv4, Ipv6, Protocol, Service};
+use Field::{Ether, Ifname, Ipv4, Ipv6, Protocol, Service};
 
 /// A set, or where `data` has fields a map.
 pub(super) struct Set {
     /// Its name.
     pub(super) name: &'static str,
+    /// The family of the table that it is in.
+    pub(super) family: Family,
     /// Whether its keys are ranges.
     pub(super) interval: bool,
     key: &'static [Field],
@@ -28,14 +31,28 @@ pub(super) struct Set {
     comment: &'static str,
 }
 
+const COUNT: usize = 30;
+
 /// Every set, in the order that they are made in.
-pub(super) const SETS: [Set; 16] = [
+pub(super) const SETS: [Set; COUNT] = [
     set("bridges", &[Ifname], "bridges of Linkspan"),
     set("same_bridge", &[Ifname, Ifname], "back into the network it came from"),
     set("masqueraded", &[Ifname], "traffic to the outside takes the host's address"),
     set("internal", &[Ifname], "nothing goes out, nothing comes in"),
     set("foreign_gateway", &[Ifname], "replies would leave by another gateway"),
     set("apart", &[Ifname], "its sandboxes meet only where one publishes"),
+    set("guests", &[Ifname], "a runtime's containers are behind it"),
+    set("homes4", &[Ipv4, Ipv4], "subnets of containers, from the first address to the last"),
+    set("homes6", &[Ipv6, Ipv6], "subnets of containers, from the first address to the last"),
+    addresses("home4", Ipv4),
+    addresses("home6", Ipv6),
+    set("masquerade4", &[Ipv4], "what leaves from here takes the host's address"),
+    set("masquerade6", &[Ipv6], "what leaves from here takes the host's address"),
+    set("masquerade_to4", &[Ipv4], "what is published comes from the host's address"),
+    set("masquerade_to6", &[Ipv6], "what is published comes from the host's address"),
+    set("closed", &[Ifname], "nothing goes to another of these"),
+    set("same_closed", &[Ifname, Ifname], "back into the one it came from"),
+    set("sealed", &[Ifname], "nothing goes back in either"),
     map("publish4", &[Ipv4, Protocol, Service], &[Ipv4, Service], "published on one address of the host"),
     map("publish4_any", &[Protocol, Service], &[Ipv4, Service], "published on every address of the host"),
     map("publish6", &[Ipv6, Protocol, Service], &[Ipv6, Service], "published on one address of the host"),
@@ -46,10 +63,17 @@ pub(super) const SETS: [Set; 16] = [
     range("range6_tcp", Ipv6),
     range("range6_udp", Ipv6),
     range("range6_sctp", Ipv6),
+    Set { family: Family::Bridge, ..set("guarded", &[Ifname], "ports with a MAC of their own") },
+    Set { family: Family::Bridge, ..set("own_mac", &[Ifname, Ether], "the only one that enters by it") },
 ];
 
 const fn set(name: &'static str, key: &'static [Field], comment: &'static str) -> Set {
-    Set { name, interval: false, key, data: &[], comment }
+    Set { name, family: Family::Inet, interval: false, key, data: &[], comment }
+}
+
+const fn addresses(name: &'static str, field: Field) -> Set {
+    let key: &[Field] = if matches!(field, Ipv4) { &[Ipv4] } else { &[Ipv6] };
+    Set { interval: true, ..set(name, key, "the same, merged") }
 }
 
 const fn map(
@@ -58,24 +82,18 @@ const fn map(
     data: &'static [Field],
     comment: &'static str,
 ) -> Set {
-    Set { name, interval: false, key, data, comment }
+    Set { data, ..set(name, key, comment) }
 }
 
 const fn range(name: &'static str, to: Field) -> Set {
     let data: &[Field] = if matches!(to, Ipv4) { &[Ipv4] } else { &[Ipv6] };
-    Set {
-        name,
-        interval: true,
-        key: &[Service],
-        data,
-        comment: "published with the numbers they have inside",
-    }
+    Set { interval: true, data, ..set(name, &[Service], "published with the numbers they have inside") }
 }
 
 impl Set {
     /// The one that is called `name`.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
-        static ALL: [Set; 16] = SETS;
+        static ALL: [Set; COUNT] = SETS;
         ALL.iter().find(|set| set.name == name)
     }
 
@@ -84,7 +102,7 @@ impl Set {
         let data = (!self.data.is_empty()).then(|| layout(self.data));
         let orders = (order(self.key), data.as_ref().map(|_| order(self.data)));
         let userdata = userdata::of_set(orders.0, orders.1, self.comment);
-        add_set(self.name, id, &layout(self.key), data.as_ref(), self.interval, &userdata)
+        add_set((self.family, self.name), id, &layout(self.key), data.as_ref(), self.interval, &userdata)
     }
 }
 
@@ -95,6 +113,7 @@ impl Field {
             Ifname => (41, 16),
             Ipv4 => (7, 4),
             Ipv6 => (8, 16),
+            Ether => (9, 6),
             Protocol => (12, 1),
             Service => (13, 2),
         }

@@ -12,7 +12,7 @@ use super::set::SETS;
 use super::userdata;
 
 /// The comment of the tables: with another one they are of another version, and are replaced.
-pub(super) const VERSION: &str = "linkspan 4";
+pub(super) const VERSION: &str = "linkspan 5";
 
 // linux/netfilter.h
 const NFPROTO_IPV4: u8 = 2;
@@ -64,12 +64,12 @@ pub(super) struct Part {
 
 /// What makes the table of `family`, after the table itself, with what elsewhere is of use only with it.
 pub(super) fn parts(family: Family) -> Vec<Part> {
-    let (sets, chains) = match family {
-        Family::Inet => (SETS.as_slice(), chains().into()),
-        Family::Ip6 => (&[][..], loopback().into()),
-        Family::Bridge => (&[][..], vec![advertisements()]),
+    let chains = match family {
+        Family::Inet => chains().into(),
+        Family::Ip6 => loopback().into(),
+        Family::Bridge => vec![advertisements(), macs()],
     };
-    let sets = sets.iter().zip(1..).map(|(set, id)| Part {
+    let sets = SETS.iter().zip(1..).filter(|(set, _)| set.family == family).map(|(set, id)| Part {
         what: format!("set {}", set.name),
         needs: Vec::new(),
         message: set.create(id),
@@ -96,13 +96,19 @@ struct Chain {
     rules: Vec<Rule>,
 }
 
-fn chains() -> [Chain; 7] {
+fn chains() -> [Chain; 9] {
     [
         Chain {
             name: "guard",
             comment: "127.0.0.0/8 and ::1 stay inside the host",
             base: base("filter", Hook::Prerouting, -300),
             rules: guard(),
+        },
+        Chain {
+            name: "outsiders",
+            comment: "who is not the host, but would speak with its loopback or as it",
+            base: None,
+            rules: outsiders(),
         },
         Chain {
             name: "prerouting",
@@ -123,6 +129,12 @@ fn chains() -> [Chain; 7] {
             comment: "networks are apart, and only what is published can be entered",
             base: base("filter", Hook::Forward, 0),
             rules: forward(),
+        },
+        Chain {
+            name: "closed",
+            comment: "from one closed bridge into one",
+            base: None,
+            rules: vec![rule().iifname_oifname_not("same_closed").drop(), rule().iifname("sealed").drop()],
         },
         Chain {
             name: "postrouting",
@@ -151,6 +163,15 @@ fn advertisements() -> Chain {
     }
 }
 
+fn macs() -> Chain {
+    Chain {
+        name: "macs",
+        comment: "who enters by a guarded port does so with its own MAC",
+        base: base("filter", Hook::Prerouting, -200),
+        rules: vec![rule().iifname("guarded").iifname_ether_saddr_not("own_mac").drop()],
+    }
+}
+
 const fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
     Some(Base { kind, hook, priority })
 }
@@ -160,15 +181,19 @@ const fn base(kind: &'static str, hook: Hook, priority: i32) -> Option<Base> {
 fn guard() -> Vec<Rule> {
     vec![
         rule().iifgroup_switches().notrack(),
-        rule().ip_daddr_loopback().iifname("bridges").drop(),
-        rule().ip_saddr_loopback().iifname("bridges").drop(),
-        rule().ip6_daddr_loopback().iifname("bridges").drop(),
-        rule().ip6_saddr_loopback().iifname("bridges").drop(),
+        rule().ip_daddr_loopback().goto("outsiders"),
+        rule().ip_saddr_loopback().goto("outsiders"),
+        rule().ip6_daddr_loopback().goto("outsiders"),
+        rule().ip6_saddr_loopback().goto("outsiders"),
+    ]
+}
+
+fn outsiders() -> Vec<Rule> {
+    vec![
+        rule().iifname("bridges").drop(),
+        rule().iifname("guests").drop(),
         // Bridges plugged into a card of the host are in none of the sets that keep networks apart, only in this one.
-        rule().ip_daddr_loopback().iifname("foreign_gateway").drop(),
-        rule().ip_saddr_loopback().iifname("foreign_gateway").drop(),
-        rule().ip6_daddr_loopback().iifname("foreign_gateway").drop(),
-        rule().ip6_saddr_loopback().iifname("foreign_gateway").drop(),
+        rule().iifname("foreign_gateway").drop(),
     ]
 }
 
@@ -248,9 +273,11 @@ fn publish6() -> Vec<Rule> {
     ]
 }
 
-// The rule that nearly every packet ends at comes first. An accept here does not keep other tables from dropping.
+// Between closed bridges not even what was begun before goes on. Then comes the rule that nearly every packet ends at. An
+// accept here does not keep other tables from dropping.
 fn forward() -> Vec<Rule> {
     vec![
+        rule().iifname("closed").oifname("closed").jump("closed"),
         rule().ct(Ct::State).any_of(ESTABLISHED | RELATED).accept(),
         rule().iifname_not("bridges").oifname_not("bridges").accept(),
         rule().iifname_not("apart").iifname_oifname("same_bridge").accept(),
@@ -267,10 +294,17 @@ fn postrouting() -> Vec<Rule> {
     vec![
         rule().ct(Ct::Status).any_of(DNAT).iifname_oifname("same_bridge").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).no_iif().oifname("bridges").saddr_not_local().masquerade(),
+        rule().ct(Ct::Status).any_of(DNAT).no_iif().oifname("guests").saddr_not_local().masquerade(),
         rule().ip_saddr_loopback().oifname("bridges").masquerade(),
+        rule().ip_saddr_loopback().oifname("guests").masquerade(),
         rule().ip6_saddr_loopback().oifname("bridges").masquerade(),
+        rule().ip6_saddr_loopback().oifname("guests").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).oifname("foreign_gateway").masquerade(),
+        rule().ct(Ct::Status).any_of(DNAT).ip_daddr_within("masquerade_to4").masquerade(),
+        rule().ct(Ct::Status).any_of(DNAT).ip6_daddr_within("masquerade_to6").masquerade(),
         rule().iifname("masqueraded").oifname_not("bridges").masquerade(),
+        rule().ip_saddr_within("masquerade4").ip_daddr_to_one().ip_daddr_not_within("home4").masquerade(),
+        rule().ip6_saddr_within("masquerade6").ip6_daddr_to_one().ip6_daddr_not_within("home6").masquerade(),
     ]
 }
 
@@ -366,6 +400,40 @@ impl Rule {
         self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 1, 0).equal([127])
     }
 
+    fn ip_daddr_within(self, set: &'static str) -> Self {
+        self.nfproto(NFPROTO_IPV4).ip_daddr().within(set)
+    }
+
+    fn ip_daddr_not_within(self, set: &'static str) -> Self {
+        self.ip_daddr().not_within(set)
+    }
+
+    fn ip_saddr_within(self, set: &'static str) -> Self {
+        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 4, 0).within(set)
+    }
+
+    /// Neither multicast nor broadcast, which are seen here where bridged packets are.
+    fn ip_daddr_to_one(self) -> Self {
+        let unicast = self.ip_daddr().mask([0xf0, 0, 0, 0]).unequal([0xe0, 0, 0, 0]);
+        unicast.ip_daddr().unequal([0xff; 4])
+    }
+
+    fn ip6_daddr_within(self, set: &'static str) -> Self {
+        self.nfproto(NFPROTO_IPV6).ip6_daddr().within(set)
+    }
+
+    fn ip6_daddr_not_within(self, set: &'static str) -> Self {
+        self.ip6_daddr().not_within(set)
+    }
+
+    fn ip6_saddr_within(self, set: &'static str) -> Self {
+        self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0).within(set)
+    }
+
+    fn ip6_daddr_to_one(self) -> Self {
+        self.payload(Header::Network, 24, 1, 0).unequal([0xff])
+    }
+
     fn daddr_local(self) -> Self {
         self.fib_type(Fib::Destination).equal(RTN_LOCAL.to_ne_bytes())
     }
@@ -396,5 +464,13 @@ impl Rule {
 
     fn iifname_oifname(self, set: &'static str) -> Self {
         self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).within(set)
+    }
+
+    fn iifname_oifname_not(self, set: &'static str) -> Self {
+        self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).not_within(set)
+    }
+
+    fn iifname_ether_saddr_not(self, set: &'static str) -> Self {
+        self.meta(Meta::Iifname, 0).payload(Header::Link, 6, 6, 4).not_within(set)
     }
 }

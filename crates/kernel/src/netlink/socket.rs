@@ -18,6 +18,7 @@ const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 /// `struct nfgenmsg`: family, version, and in network byte order the subsystem that the batch is for.
 const NFT_BATCH_HEADER: [u8; 4] = [0, 0, 0, 10];
+const NFNL_BATCH_GENID: u16 = 1;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
@@ -201,13 +202,17 @@ impl Socket {
         getsockopt(&self.fd, sockopt::SndBuf).map_or(0, |queue| queue.saturating_sub(32))
     }
 
-    /// Sends nf_tables `messages` as one transaction: all of them hold, or none.
+    /// Sends nf_tables `messages` as one transaction: all of them hold, or none. With a `generation`, only if the tables
+    /// are in that one still.
     ///
     /// # Errors
-    /// The first message that failed; an error of the commit itself has no index.
-    pub fn transaction(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+    /// The first message that failed; an error of the commit itself has no index. ERESTART if the generation is another.
+    pub fn transaction(&mut self, messages: Vec<Message>, generation: Option<u32>) -> Result<(), Error> {
         let count = messages.len();
-        let begin = Message::new(NFNL_MSG_BATCH_BEGIN, 0, &NFT_BATCH_HEADER);
+        let mut begin = Message::new(NFNL_MSG_BATCH_BEGIN, 0, &NFT_BATCH_HEADER);
+        if let Some(generation) = generation {
+            begin.attr_be32(NFNL_BATCH_GENID, generation);
+        }
         let mut bytes = begin.finish(self.next_sequence(), 0);
         let first = self.sequence.wrapping_add(1);
         for (index, message) in messages.into_iter().enumerate() {

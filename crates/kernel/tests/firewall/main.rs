@@ -3,6 +3,7 @@
 
 mod cost;
 mod flows;
+mod guests;
 mod isolation;
 mod listeners;
 mod loopback;

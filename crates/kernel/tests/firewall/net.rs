@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub const HOST: &str = "";
 
 /// Makes addresses usable at once.
-const NO_DAD: &str = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+pub const NO_DAD: &str = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
 
 /// Runs a script; gives what it prints.
 #[allow(clippy::disallowed_methods)]
@@ -46,6 +46,18 @@ pub fn sh(script: &str) -> String {
 
 pub fn bridge(name: &str) -> Element {
     Element::Bridge(name.parse().unwrap())
+}
+
+pub fn guest(name: &str) -> Element {
+    Element::Guest(name.parse().unwrap())
+}
+
+pub fn home(subnet: &str) -> Element {
+    Element::Home(subnet.parse().unwrap())
+}
+
+pub fn spoof(port: &str, mac: &str) -> Element {
+    Element::Spoof { port: port.parse().unwrap(), mac: mac.parse().unwrap() }
 }
 
 pub fn publish_to(host: &str, port: u16, to: &str) -> Element {

@@ -8,7 +8,7 @@ use linkspan_lab as lab;
 use linkspan_model::Protocol;
 use linkspan_plan::{Element, Elements, Failure, Step};
 
-use crate::net::{bridge, created, publish_to as publish, range, sh};
+use crate::net::{bridge, created, guest, home, publish_to as publish, range, sh, spoof};
 
 fn one_of_each() -> Vec<Element> {
     let network = || "br-1".parse().unwrap();
@@ -19,6 +19,18 @@ fn one_of_each() -> Vec<Element> {
         Element::Internal(network()),
         Element::ForeignGateway(network()),
         Element::Apart(network()),
+        guest("veth1"),
+        home("10.88.0.0/16"),
+        home("10.88.7.0/24"),
+        home("fd00:88::/64"),
+        home("255.255.255.0/24"),
+        Element::MasqueradeFrom("10.88.0.2".parse().unwrap()),
+        Element::MasqueradeFrom("fd00:88::2".parse().unwrap()),
+        Element::MasqueradeTo("10.88.0.3".parse().unwrap()),
+        Element::MasqueradeTo("fd00:88::3".parse().unwrap()),
+        Element::Closed(network()),
+        Element::Sealed(network()),
+        spoof("veth1", "02:42:0a:58:00:02"),
         publish("0.0.0.0", 8080, "172.18.0.2:80"),
         publish("192.0.2.1", 8081, "172.18.0.2:80"),
         publish("::", 8080, "[fd00::2]:80"),
@@ -217,6 +229,13 @@ fn a_table_that_the_kernel_cannot_have_is_not_missed() {
         ));
         sh("nft -f /run/table; nft delete table bridge linkspan");
         assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
+        let own_mac = spoof("veth1", "02:42:0a:58:00:02");
+        firewall.apply(&[Step::DeleteElement(own_mac.clone())]).unwrap();
+        let step = Step::AddElement(own_mac);
+        let error = firewall.apply(&[Step::AddElement(bridge("br-2")), step.clone()]).unwrap_err();
+        assert_eq!((error.failure, error.what), (Failure::Unsupported, step.to_string()));
+        assert!(error.hint.unwrap().contains("CONFIG_NF_TABLES_BRIDGE"));
+        assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
         sh("nft delete table ip6 linkspan");
         assert_eq!(all(&mut firewall), None);
     });
@@ -311,6 +330,33 @@ fn without_privileges() {
         assert_eq!(error.failure, Failure::Privilege, "{error:?}");
         assert!(error.hint.is_some());
     }
+}
+
+#[test]
+fn subnets_that_overlap_come_and_go_at_once_and_none_is_lost() {
+    lab::run(lab::here!(), || {
+        created(&[bridge("br-1")]);
+        let workers = (1..=4).map(|number| {
+            thread::spawn(move || {
+                let mut firewall = Firewall::open().unwrap();
+                let own = [home(&format!("10.0.0.0/{}", 12 + number)), home(&format!("10.0.{number}.0/24"))];
+                for _ in 0..50 {
+                    firewall.apply(&own.clone().map(Step::AddElement)).unwrap();
+                    firewall.apply(&[Step::DeleteElement(own[0].clone())]).unwrap();
+                }
+                own[1].clone()
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        let left: BTreeSet<Element> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        let mut firewall = Firewall::open().unwrap();
+        assert_eq!(all(&mut firewall).unwrap(), &left | &[bridge("br-1")].into());
+        sh("nft flush set inet linkspan home4");
+        assert_eq!(all(&mut firewall), Some([bridge("br-1")].into()));
+        let steps: Vec<Step> = left.into_iter().map(Step::AddElement).collect();
+        firewall.apply(&steps[..1]).unwrap();
+        assert_eq!(all(&mut firewall).unwrap().len(), 5, "one mends them all");
+    });
 }
 
 #[test]
