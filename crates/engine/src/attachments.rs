@@ -146,6 +146,8 @@ impl<K: Kernel> Engine<K> {
         if request.is_main {
             self.drop_leftover(attachment, &inside)?;
             refuse_present(attachment, &inside)?;
+        } else {
+            self.drop_namesake(attachment, &sandbox)?;
         }
         let object = Object::Sandbox(sandbox.name.clone());
         let _network =
@@ -293,6 +295,14 @@ impl<K: Kernel> Engine<K> {
             return Ok(());
         }
         self.detach(attachment).map(drop)
+    }
+
+    /// What a runtime called so in another namespace is over: it has the name for this one now.
+    fn drop_namesake(&mut self, attachment: &Attachment, sandbox: &Sandbox) -> Result<(), Error> {
+        match self.attachment(attachment)? {
+            Some((_, other, _)) if other.id != sandbox.id => self.detach(attachment).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn still_there(&mut self, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {

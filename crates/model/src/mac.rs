@@ -56,29 +56,51 @@ impl FromStr for Mac {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wrong = |why: &str| Invalid::new(format!("'{text}' is no valid MAC address")).because(why);
+        match Self::read(text)? {
+            Self([0, 0, 0, 0, 0, 0]) => Err(wrong(text, "it is all zero")),
+            mac => Ok(mac),
+        }
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+/// As it was written down: that of a device without one is all zero.
+impl TryFrom<String> for Mac {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::read(&text)
+    }
+}
+
+impl Mac {
+    fn read(text: &str) -> Result<Self, Invalid> {
         let mut bytes = [0; 6];
         let mut parts = text.split([':', '-']);
         for byte in &mut bytes {
             let part = parts.next().filter(|part| part.len() == 2);
-            *byte = part
-                .and_then(|part| u8::from_str_radix(part, 16).ok())
-                .ok_or_else(|| wrong("it takes six pairs of hexadecimal digits, as in 02:42:0a:00:00:02"))?;
+            *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(|| {
+                wrong(text, "it takes six pairs of hexadecimal digits, as in 02:42:0a:00:00:02")
+            })?;
         }
         if parts.next().is_some() {
-            return Err(wrong("it has more than six pairs"));
+            return Err(wrong(text, "it has more than six pairs"));
         }
         if bytes[0] & 1 == 1 {
-            return Err(wrong("it is a multicast address (the first byte is odd)"));
-        }
-        if bytes == [0; 6] {
-            return Err(wrong("it is all zero"));
+            return Err(wrong(text, "it is a multicast address (the first byte is odd)"));
         }
         Ok(Self(bytes))
     }
 }
 
-text_form!(Mac);
+fn wrong(text: &str, why: &str) -> Invalid {
+    Invalid::new(format!("'{text}' is no valid MAC address")).because(why)
+}
 
 #[cfg(test)]
 mod tests {
