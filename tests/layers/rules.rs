@@ -67,9 +67,11 @@ pub const LAYERS: &[Layer] = &[
             "linkspan-engine",
             "linkspan-kernel",
             "linkspan-blueprint",
+            "linkspan-cni",
         ],
         in_tests: &[],
-        why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; \
+        why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; it \
+              installs the links that the plugins are started by; \
               the store is the engine's alone",
     },
     Layer {

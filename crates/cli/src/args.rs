@@ -143,6 +143,9 @@ Only what differs is changed. If a change fails, all are undone.")]
         #[arg(long)]
         dry_run: bool,
     },
+    /// Serve container runtimes as their CNI plugins.
+    #[command(subcommand)]
+    Cni(Deferred<CniCommand>),
     /// Show on a throwaway host how packets reach containers, step by step; needs no root.
     #[command(after_help = "Example:
   linkspan demo")]
@@ -165,6 +168,22 @@ Only what differs is changed. If a change fails, all are undone.")]
     },
     /// Print the version.
     Version,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum CniCommand {
+    /// Link this program under the names of the CNI plugins that it serves.
+    #[command(after_help = "Examples:
+  linkspan cni install /opt/cni/bin
+  linkspan cni install --force /usr/lib/cni     in place of the reference plugins")]
+    Install {
+        /// Also in place of files that are not Linkspan's.
+        #[arg(short, long)]
+        force: bool,
+        /// Where the runtime looks for plugins.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Subcommand, Debug)]

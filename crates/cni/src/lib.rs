@@ -6,8 +6,11 @@
 
 mod args;
 mod call;
+mod entry;
 mod error;
 mod host;
+mod install;
+pub mod ipam;
 mod json;
 mod part;
 mod plugins;
@@ -18,8 +21,10 @@ mod version;
 
 pub use args::{Args, Pairs};
 pub use call::{Attachment, Call, Environment, Verb};
+pub use entry::main;
 pub use error::{CniError, Code};
 pub use host::Host;
+pub use install::{Done, Link, install};
 pub use json::{Json, Object, Whole};
 pub use plugins::{ALL, find};
 pub use result::{CniResult, Dns, Interface, Ip, Route};

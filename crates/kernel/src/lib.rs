@@ -1,11 +1,13 @@
 //! Effects: the real [`Kernel`](linkspan_plan::Kernel), spoken to over netlink sockets and files of /proc and nsfs.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod ask;
 pub mod fake;
 pub mod firewall;
 pub mod guard;
 pub mod isolation;
 pub mod launch;
+pub mod loopback;
 pub mod netlink;
 pub mod netns;
 pub mod privilege;

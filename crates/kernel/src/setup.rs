@@ -47,6 +47,8 @@ pub(crate) enum Call {
     /// Leads a session of its own, with nothing to read, all output to a file, no signal blocked, and nothing else open
     /// once it is the program: whoever started this process may wait for the end of something.
     Detach(OwnedFd),
+    /// Has standard input and output be these.
+    Streams { input: OwnedFd, output: OwnedFd },
     /// Appends this process's line of /proc to a file.
     Record(OwnedFd),
 }
@@ -84,6 +86,7 @@ impl Call {
             Self::Unshare(flags) => unshare(*flags),
             Self::Hostname(name) => set_hostname(name),
             Self::Detach(output) => detach(output),
+            Self::Streams { input, output } => dup2_stdin(input).and_then(|()| dup2_stdout(output)),
             Self::Record(file) => record(file),
         }
     }
@@ -165,6 +168,7 @@ impl fmt::Display for Call {
             Self::Unshare(_) => f.write_str("make a mount namespace"),
             Self::Hostname(name) => write!(f, "set the host name to {name}"),
             Self::Detach(_) => f.write_str("leave the session"),
+            Self::Streams { .. } => f.write_str("set standard input and output"),
             Self::Record(_) => f.write_str("write down the process"),
         }
     }

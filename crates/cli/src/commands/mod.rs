@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod cni;
 mod guard;
 mod lab;
 mod network;
@@ -10,7 +11,7 @@ mod sandbox;
 mod tap;
 
 use crate::Outcome;
-use crate::args::{Args, Command, NetworkCommand, SandboxCommand};
+use crate::args::{Args, CniCommand, Command, NetworkCommand, SandboxCommand};
 use crate::context::{engine, engine_to_change};
 use crate::deferred::Deferred;
 use crate::demo::demo;
@@ -50,6 +51,9 @@ pub fn run(args: Args) -> Outcome {
         Command::Apply(args) => lab::apply(global, &args),
         Command::Delete(args) => lab::delete(global, &args),
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
+        Command::Cni(Deferred(command)) => match command {
+            CniCommand::Install { force, directory } => cni::install(&directory, force, global.format),
+        },
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),
         Command::Man { dir } => page::manual(dir.as_deref()),

@@ -64,6 +64,13 @@ pub(crate) fn up(index: u32) -> Message {
     Message::new(RTM_SETLINK, 0, &ifinfomsg(index, true))
 }
 
+/// Sets a device down.
+pub(crate) fn down(index: u32) -> Message {
+    let mut header = ifinfomsg(index, false);
+    header[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
+    Message::new(RTM_SETLINK, 0, &header)
+}
+
 /// Sets a device's MAC. Setting the one that it has makes the kernel announce its addresses, if it was told to.
 pub(crate) fn set_mac(index: u32, mac: Mac) -> Message {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
