@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use linkspan_model::Invalid;
 use serde::Serialize;
 
-use crate::{ALL, CniError, Code};
+use crate::ALL;
 
 /// What became of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -40,10 +41,10 @@ pub struct Link {
 /// # Errors
 /// If a name is taken by something that is not a link to a program called as this one, unless `force` is given; then
 /// nothing was changed. If a link cannot be made.
-pub fn install(directory: &Path, program: &Path, force: bool) -> Result<Vec<Link>, CniError> {
+pub fn install(directory: &Path, program: &Path, force: bool) -> Result<Vec<Link>, Invalid> {
     let cannot = |path: &Path| {
         let what = format!("cannot make {}", path.display());
-        move |error: io::Error| CniError::new(Code::IO, what).because(error)
+        move |error: io::Error| Invalid::new(what).because(error.to_string())
     };
     fs::create_dir_all(directory).map_err(cannot(directory))?;
     let directory = directory.canonicalize().map_err(cannot(directory))?;
@@ -60,8 +61,9 @@ pub fn install(directory: &Path, program: &Path, force: bool) -> Result<Vec<Link
         }
     }
     if !foreign.is_empty() {
-        return Err(CniError::other(format!("will not replace {}", foreign.join(", ")))
-            .because("this is not Linkspan's; --force replaces it all the same"));
+        return Err(Invalid::new(format!("will not replace {}", foreign.join(", ")))
+            .because("nothing of that is a link to Linkspan")
+            .hint("--force replaces it all the same"));
     }
     let make = |(name, path, found): (&'static str, PathBuf, Found)| {
         let done = link(&path, target, found).map_err(cannot(&path))?;

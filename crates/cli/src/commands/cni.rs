@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use linkspan_cni::{CniError, Done, install as install_links};
+use linkspan_cni::{Done, install as install_links};
 
 use crate::Outcome;
 use crate::args::Format;
@@ -14,7 +14,7 @@ pub fn install(directory: &Path, force: bool, format: Format) -> Outcome {
     let program = std::env::current_exe().and_then(|program| program.canonicalize());
     let program =
         program.map_err(|error| Problem::new("cannot tell where this program is").because(error))?;
-    let links = install_links(directory, &program, force).map_err(problem)?;
+    let links = install_links(directory, &program, force)?;
     match format {
         Format::Json => output::json(&links)?,
         Format::Table => {
@@ -30,8 +30,4 @@ pub fn install(directory: &Path, force: bool, format: Format) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn problem(error: CniError) -> Problem {
-    Problem::new(error.msg).because(error.details)
 }
