@@ -5,7 +5,10 @@ use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use libc::{IFF_NO_PI, IFF_TAP, IFF_TUN_EXCL, IFF_VNET_HDR, TUNSETIFF, TUNSETOWNER, TUNSETPERSIST};
+use libc::{
+    IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TAP, IFF_TUN_EXCL, IFF_VNET_HDR, TUNSETGROUP, TUNSETIFF, TUNSETOWNER,
+    TUNSETPERSIST,
+};
 use linkspan_model::IfName;
 use linkspan_plan::Failure;
 use nix::errno::Errno;
@@ -16,22 +19,33 @@ use crate::netns::errno;
 
 const DEVICE: &str = "/dev/net/tun";
 
+/// Who may open a tap without privileges, and how. Numbers are those of the caller's user namespace.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Opening {
+    /// This user.
+    pub(crate) owner: Option<u32>,
+    /// This group.
+    pub(crate) group: Option<u32>,
+    /// Whether several may, for a queue each.
+    pub(crate) multi_queue: bool,
+}
+
 /// Makes a tap in the calling thread's network namespace that stays when this process ends, down. A device of that
 /// name is left alone and is an error.
-///
-/// `owner` may open it without privileges; its number is that of the caller's user namespace.
-pub(crate) fn create(name: &IfName, owner: Option<u32>) -> Result<()> {
+pub(crate) fn create(name: &IfName, opening: Opening) -> Result<()> {
     let device = open()?;
     let exists = format!("a device {name} exists already: choose another name (ifname)");
-    set_interface(device.as_raw_fd(), name).map_err(|errno| match errno {
+    set_interface(device.as_raw_fd(), name, opening.multi_queue).map_err(|errno| match errno {
         // tun_set_iff() in drivers/net/tun.c
         Errno::EBUSY => Refusal::from(Errno::EEXIST).hint(Failure::Exists, exists),
         errno => Refusal::from(errno).at("TUNSETIFF"),
     })?;
-    if let Some(owner) = owner {
-        let unknown = "users are numbered as in the user namespace of this process";
-        set(device.as_raw_fd(), TUNSETOWNER, owner.into())
-            .map_err(|errno| Refusal::from(errno).at("TUNSETOWNER").hint(Failure::Other, unknown))?;
+    let whose = [(TUNSETOWNER, "TUNSETOWNER", opening.owner), (TUNSETGROUP, "TUNSETGROUP", opening.group)];
+    for (request, called, number) in whose {
+        let Some(number) = number else { continue };
+        let unknown = "users and groups are numbered as in the user namespace of this process";
+        set(device.as_raw_fd(), request, number.into())
+            .map_err(|errno| Refusal::from(errno).at(called).hint(Failure::Other, unknown))?;
     }
     set(device.as_raw_fd(), TUNSETPERSIST, 1).map_err(|errno| Refusal::from(errno).at("TUNSETPERSIST"))
 }
@@ -51,10 +65,12 @@ fn open() -> Result<File> {
 }
 
 #[allow(unsafe_code)]
-fn set_interface(fd: RawFd, name: &IfName) -> nix::Result<()> {
+fn set_interface(fd: RawFd, name: &IfName, multi_queue: bool) -> nix::Result<()> {
     let mut request = ethtool::about(name);
     // The header is what virtual machines open it with; each may choose anew.
-    request.ifr_ifru.ifru_flags = (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL) as libc::c_short;
+    let queues = if multi_queue { IFF_MULTI_QUEUE } else { 0 };
+    request.ifr_ifru.ifru_flags =
+        (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL | queues) as libc::c_short;
     // SAFETY: the request is a `struct ifreq` that lives for the call.
     Errno::result(unsafe { libc::ioctl(fd, TUNSETIFF, &raw mut request) }).map(drop)
 }

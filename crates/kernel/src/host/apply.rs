@@ -183,8 +183,13 @@ impl Host {
         let names: Vec<&IfName> =
             steps.iter().filter_map(doomed).filter(|name| !foreign.contains(*name)).collect();
         self.unshape(steps, &names).map_err(of_steps)?;
+        self.delete_devices(&names).map_err(of_steps)
+    }
+
+    /// Deletes devices of the host, and returns when they are gone.
+    pub(super) fn delete_devices(&mut self, names: &[&IfName]) -> Result<()> {
         let hold = self.firewall.as_ref().map(AsFd::as_fd);
-        let holder = reaper::delete_links(&mut self.route, &names, hold).map_err(of_steps)?;
+        let holder = reaper::delete_links(&mut self.route, names, hold)?;
         if holder.is_some() {
             self.reaper = holder;
             self.closes_slowly = false;

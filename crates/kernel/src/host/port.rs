@@ -95,10 +95,10 @@ impl Host {
             .map_err(|error| Refusal::from(crate::netns::errno(&error)))?;
         let create = link::create_veth(&Veth {
             name,
-            master: bridge,
-            mtu: port.mtu,
+            master: Some(bridge),
+            mtu: Some(port.mtu),
             peer_name: &peer.ifname,
-            peer_mac: peer.mac,
+            peer_mac: Some(peer.mac),
             peer_namespace: namespace.as_fd(),
         });
         self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge, peer))?;

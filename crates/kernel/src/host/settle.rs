@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use linkspan_plan::Failure;
 
 use super::find_links;
-use crate::error::Result;
+use crate::error::{Refusal, Result};
 use crate::netlink::Socket;
+use crate::rtnl::address::{self, Address};
 use crate::rtnl::{link, route};
 
 /// How often is looked, and the pause between: mostly the first or second look succeeds. What never comes, as
@@ -65,6 +67,29 @@ pub(super) fn addresses_of(socket: &mut Socket, index: u32, wanted: &[IpAddr]) -
         let there: Vec<_> = answers.iter().filter_map(|answer| route::destination(&answer.body)).collect();
         Ok(wanted.iter().all(|address| there.contains(address)))
     })
+}
+
+/// How often is looked whether an address is somebody else's, and the pause between: asking takes a second or two, and
+/// another before it begins.
+const DUPLICATE_LOOKS: u32 = 1000;
+const DUPLICATE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until IPv6 has found that nobody else has an address of a device (RFC 4862), or that somebody does.
+pub(super) fn unique(socket: &mut Socket, index: u32, wanted: IpAddr) -> Result<()> {
+    for _ in 0..DUPLICATE_LOOKS {
+        let answers = socket.dump(|| address::dump(index))?;
+        let mut found = answers.iter().filter_map(|answer| Address::parse(&answer.body));
+        let found = found.find(|found| found.index == index && found.net.addr() == wanted);
+        match found {
+            Some(found) if found.is_duplicate() => {
+                let cause = format!("somebody else on the link has {wanted}");
+                return Err(Refusal::new(Failure::Exists, cause));
+            }
+            Some(found) if found.is_tentative() => std::thread::sleep(DUPLICATE_PAUSE),
+            _ => return Ok(()),
+        }
+    }
+    Err(Refusal::new(Failure::Other, format!("it is not known yet whether somebody else has {wanted}")))
 }
 
 fn until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -12,9 +12,9 @@ use crate::error::{Refusal, Result};
 use crate::netlink::Error;
 use crate::rtnl::link::{self, Link};
 use crate::rtnl::qdisc;
-use crate::tun;
+use crate::tun::{self, Opening};
 
-const MISSING: &str = "the kernel lacks it: load the modules sch_tbf, sch_ingress, cls_u32, act_mirred and ifb \
+pub(super) const MISSING: &str = "the kernel lacks it: load the modules sch_tbf, sch_ingress, cls_u32, act_mirred and ifb \
                        (CONFIG_NET_SCH_TBF, _SCH_INGRESS, _CLS_U32, _ACT_MIRRED, CONFIG_IFB)";
 /// What is said of a limit that is not there.
 const NO_LIMIT: Limit = Limit { rate: Rate::from_bytes(0), burst: Size::from_bytes(0) };
@@ -23,7 +23,7 @@ impl Host {
     /// It is up at once, and passes frames as soon as somebody has opened it.
     pub(super) fn create_tap(&mut self, name: &IfName, tap: &Tap) -> Result<()> {
         let bridge = live_bridge(&mut self.route, &tap.bridge)?.index;
-        tun::create(name, tap.owner)?;
+        tun::create(name, Opening { owner: tap.owner, ..Opening::default() })?;
         let no_link_local = self.ipv6 && tap.mtu >= IPV6_MINIMUM_MTU;
         let messages = vec![
             link::plug_in(name, bridge, tap.mtu),

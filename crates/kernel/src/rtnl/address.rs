@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use libc::{
-    IFA_ADDRESS, IFA_BROADCAST, IFA_F_NODAD, IFA_FLAGS, IFA_LOCAL, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
+    IFA_ADDRESS, IFA_BROADCAST, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL,
+    RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
 use linkspan_model::Mac;
 
@@ -33,15 +34,20 @@ fn message(kind: u16, flags: u16, index: u32, net: IpNet, scope: u8) -> Message 
 
 /// Gives a device an address. IPv6 takes it without asking the neighbours: whoever gives it vouches for it.
 pub(crate) fn add(index: u32, net: IpNet) -> Message {
+    add_for(index, net, false)
+}
+
+/// As [`add`]; with `probed` IPv6 first asks whether somebody else has it.
+pub(crate) fn add_for(index: u32, net: IpNet, probed: bool) -> Message {
     let mut message = message(RTM_NEWADDR, NLM_F_CREATE_EXCLUSIVE, index, net, RT_SCOPE_UNIVERSE);
     match net {
         IpNet::V4(v4) if v4.prefix_len() < 31 => {
             message.attr(IFA_BROADCAST, &v4.broadcast().octets());
         }
-        IpNet::V4(_) => {}
-        IpNet::V6(_) => {
+        IpNet::V6(_) if !probed => {
             message.attr_u32(IFA_FLAGS, IFA_F_NODAD);
         }
+        _ => {}
     }
     message
 }
@@ -74,6 +80,8 @@ pub(crate) struct Address {
     pub(crate) index: u32,
     /// The address with its prefix length.
     pub(crate) net: IpNet,
+    /// Its IFA_F_ flags.
+    flags: u32,
 }
 
 impl Address {
@@ -84,7 +92,18 @@ impl Address {
         let attrs = Attrs::new(body.get(IFADDRMSG..)?);
         // IFA_ADDRESS is the other end on a point-to-point link; IPv6 gives only that one elsewhere.
         let address = attrs.get(IFA_LOCAL).or_else(|| attrs.get(IFA_ADDRESS))?;
-        Some(Self { index, net: IpNet::new(address_from(address)?, prefix).ok()? })
+        let flags = attrs.u32(IFA_FLAGS).unwrap_or_else(|| u32::from(body[2]));
+        Some(Self { index, net: IpNet::new(address_from(address)?, prefix).ok()?, flags })
+    }
+
+    /// Whether it is not in use yet: IPv6 still asks who has it.
+    pub(crate) const fn is_tentative(&self) -> bool {
+        self.flags & IFA_F_TENTATIVE != 0
+    }
+
+    /// Whether IPv6 has found that somebody else has it.
+    pub(crate) const fn is_duplicate(&self) -> bool {
+        self.flags & IFA_F_DADFAILED != 0
     }
 
     /// Whether it is an IPv6 link-local one.
@@ -111,7 +130,8 @@ mod tests {
     fn what_is_asked_for_reads_back() {
         for text in ["10.0.0.1/24", "10.0.0.1/31", "10.0.0.1/32", "fd00::1/64", "fd00::1/128"] {
             let net: IpNet = text.parse().unwrap();
-            assert_eq!(Address::parse(&body(add(7, net))), Some(Address { index: 7, net }));
+            let read = Address::parse(&body(add(7, net))).unwrap();
+            assert_eq!((read.index, read.net, read.is_tentative()), (7, net, false));
         }
     }
 

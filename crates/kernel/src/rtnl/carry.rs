@@ -218,7 +218,19 @@ impl GivenRoute {
         )
     }
 
-    fn table(&self) -> u32 {
+    /// The same, in another table.
+    pub(crate) fn in_table(&self, table: u32) -> Self {
+        let mut bytes = self.0[..RTMSG].to_vec();
+        bytes[4] = u8::try_from(table).unwrap_or_default();
+        for (attr, value) in self.attrs().filter(|(attr, _)| *attr != RTA_TABLE) {
+            push_attr(&mut bytes, attr, value);
+        }
+        push_attr(&mut bytes, RTA_TABLE, &table.to_ne_bytes());
+        Self(bytes)
+    }
+
+    /// Its table.
+    pub(crate) fn table(&self) -> u32 {
         self.attrs().u32(RTA_TABLE).unwrap_or_else(|| self.0[4].into())
     }
 
@@ -277,6 +289,13 @@ impl GivenRoute {
     pub(crate) fn take_stand_in(&self, way: Way<'_>) -> Message {
         self.message(RTM_DELROUTE, 0, (way.from.0, way.to.0), true)
     }
+}
+
+fn push_attr(bytes: &mut Vec<u8>, attr: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    bytes.extend([length.to_ne_bytes(), attr.to_ne_bytes()].concat());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
 /// `struct rta_cacheinfo`: when an IPv6 route expires, in seconds from now; none if it does not.

@@ -28,8 +28,8 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 /// linux/if_bridge.h
 const BR_STATE_FORWARDING: u8 = 3;
 const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
-const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
-const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
+pub(super) const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
+pub(super) const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 /// RFC 2863 operational status "up" (linux/if.h).
 const IF_OPER_UP: u8 = 6;
@@ -155,13 +155,13 @@ pub(crate) struct Veth<'a> {
     /// Name of the side here.
     pub(crate) name: &'a IfName,
     /// Index of the bridge that it becomes a port of.
-    pub(crate) master: u32,
-    /// MTU of both sides.
-    pub(crate) mtu: u32,
+    pub(crate) master: Option<u32>,
+    /// MTU of both sides; the kernel's by default.
+    pub(crate) mtu: Option<u32>,
     /// Name of the other side.
     pub(crate) peer_name: &'a IfName,
-    /// MAC of the other side.
-    pub(crate) peer_mac: Mac,
+    /// MAC of the other side; the kernel's choice by default.
+    pub(crate) peer_mac: Option<Mac>,
     /// Namespace of the other side.
     pub(crate) peer_namespace: BorrowedFd<'a>,
 }
@@ -169,15 +169,25 @@ pub(crate) struct Veth<'a> {
 /// Makes a veth pair, both sides down, each where it belongs.
 pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
-    message.attr_str(IFLA_IFNAME, veth.name.as_str()).attr_u32(IFLA_MTU, veth.mtu);
-    message.attr_u32(IFLA_MASTER, veth.master).attr_u32(IFLA_GROUP, PORTS);
+    message.attr_str(IFLA_IFNAME, veth.name.as_str());
+    if let Some(mtu) = veth.mtu {
+        message.attr_u32(IFLA_MTU, mtu);
+    }
+    if let Some(master) = veth.master {
+        message.attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+    }
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {
             data.nest(VETH_INFO_PEER, |peer| {
                 peer.raw(&ifinfomsg(0, false));
-                peer.attr_str(IFLA_IFNAME, veth.peer_name.as_str()).attr_u32(IFLA_MTU, veth.mtu);
-                peer.attr(IFLA_ADDRESS, &veth.peer_mac.bytes());
+                peer.attr_str(IFLA_IFNAME, veth.peer_name.as_str());
+                if let Some(mtu) = veth.mtu {
+                    peer.attr_u32(IFLA_MTU, mtu);
+                }
+                if let Some(mac) = veth.peer_mac {
+                    peer.attr(IFLA_ADDRESS, &mac.bytes());
+                }
                 peer.attr_u32(IFLA_NET_NS_FD, veth.peer_namespace.as_raw_fd().cast_unsigned());
             });
         });
@@ -423,10 +433,10 @@ mod tests {
         let peer_mac = "02:42:0a:00:00:02".parse().unwrap();
         let message = create_veth(&Veth {
             name: &name,
-            master: 7,
-            mtu: 1400,
+            master: Some(7),
+            mtu: Some(1400),
             peer_name: &peer_name,
-            peer_mac,
+            peer_mac: Some(peer_mac),
             peer_namespace: file.as_fd(),
         });
         let bytes = message.finish(1, 0);

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 pub(crate) mod address;
 pub(crate) mod carry;
+pub(crate) mod device;
 pub(crate) mod link;
 pub(crate) mod neighbour;
 pub(crate) mod qdisc;
 pub(crate) mod route;
+pub(crate) mod rule;
 pub(crate) mod upper;
 
 /// For dumps: every object, or every one that the header and attributes of the request select.

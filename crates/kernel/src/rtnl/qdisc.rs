@@ -41,6 +41,8 @@ const CLSACT: u32 = 0xffff << 16;
 const ETH_P_ALL: u16 = 3;
 /// Length of `struct tcmsg`.
 const TCMSG: usize = 20;
+/// What filters on what comes in at a device with `ingress` belong to.
+const INGRESS: u32 = CLSACT;
 /// How long a packet may wait in a bucket's queue.
 const QUEUE_MILLISECONDS: u64 = 50;
 /// A tick of the packet scheduler (include/net/pkt_sched.h).
@@ -59,11 +61,16 @@ fn tcmsg(device: u32, handle: u32, parent: u32, info: u32) -> [u8; TCMSG] {
 
 /// Has a device send no faster than `limit`: a token bucket (TBF) as its queue, in place of whatever is its queue now.
 pub(crate) fn token_bucket(device: u32, limit: Limit) -> Message {
+    token_bucket_of(device, limit, QUEUE_MILLISECONDS)
+}
+
+/// As [`token_bucket`], where a packet may wait for so many milliseconds.
+pub(crate) fn token_bucket_of(device: u32, limit: Limit, milliseconds: u64) -> Message {
     let header = tcmsg(device, BUCKET, TC_H_ROOT, 0);
     let mut message = Message::new(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, &header);
     message.attr_str(TCA_KIND, "tbf");
     message.nest(TCA_OPTIONS, |options| {
-        options.attr(TCA_TBF_PARMS, &tc_tbf_qopt(limit));
+        options.attr(TCA_TBF_PARMS, &tc_tbf_qopt(limit, milliseconds));
         options.attr_u32(TCA_TBF_BURST, limit.burst.bytes());
         if u32::try_from(limit.rate.bytes()).is_err() {
             options.attr(TCA_TBF_RATE64, &limit.rate.bytes().to_ne_bytes());
@@ -73,9 +80,9 @@ pub(crate) fn token_bucket(device: u32, limit: Limit) -> Message {
 }
 
 /// `struct tc_tbf_qopt`: rate, peak rate (none), bytes in the queue, and what the attributes say better.
-fn tc_tbf_qopt(limit: Limit) -> [u8; 36] {
-    let waiting = limit.rate.bytes() * QUEUE_MILLISECONDS / 1000;
-    let queue = u32::try_from(waiting + u64::from(limit.burst.bytes())).unwrap_or(u32::MAX);
+fn tc_tbf_qopt(limit: Limit, milliseconds: u64) -> [u8; 36] {
+    let waiting = limit.rate.bytes().saturating_mul(milliseconds) / 1000;
+    let queue = u32::try_from(waiting.saturating_add(limit.burst.bytes().into())).unwrap_or(u32::MAX);
     let mut bytes = [0; 36];
     // `struct tc_ratespec`: one byte before it would be for a table of times, which kernels do without.
     bytes[1] = TC_LINKLAYER_ETHERNET;
@@ -91,11 +98,23 @@ pub(crate) fn create_clsact(device: u32) -> Message {
     message
 }
 
+/// Gives a device the older hook for filters on what comes in, which other tools look for.
+pub(crate) fn create_ingress(device: u32) -> Message {
+    let mut message = Message::new(RTM_NEWQDISC, NLM_F_CREATE, &tcmsg(device, CLSACT, TC_H_CLSACT, 0));
+    message.attr_str(TCA_KIND, "ingress");
+    message
+}
+
 /// Sends what comes in at a device with clsact out of `to` instead. An ifb puts it back when it has waited.
 ///
 /// The filter is a u32 without a key, which every kernel with filters has; the action is mirred's.
 pub(crate) fn redirect(device: u32, to: u32) -> Message {
-    lead_away(device, (1, ETH_P_ALL), &[], TCA_EGRESS_REDIR, to)
+    lead_away((device, TC_H_CLSACT_INGRESS), (1, ETH_P_ALL), &[], TCA_EGRESS_REDIR, to)
+}
+
+/// As [`redirect`], for a device with `ingress`.
+pub(crate) fn redirect_ingress(device: u32, to: u32) -> Message {
+    lead_away((device, INGRESS), (1, ETH_P_ALL), &[], TCA_EGRESS_REDIR, to)
 }
 
 /// Takes IP packets that come in at a device with clsact and are for the Ethernet address `mac` as come in at `to`.
@@ -103,18 +122,19 @@ pub(crate) fn divert(device: u32, mac: Mac, to: u32) -> [Message; 2] {
     let [a, b, c, d, e, f] = mac.bytes();
     // The packet begins behind its Ethernet header, of which this is the start.
     let keys = [([0, 0, 0xff, 0xff], [0, 0, a, b], -16), ([0xff; 4], [c, d, e, f], -12)];
-    [(1, ETH_P_IP), (2, ETH_P_IPV6)].map(|order| lead_away(device, order, &keys, TCA_INGRESS_REDIR, to))
+    [(1, ETH_P_IP), (2, ETH_P_IPV6)]
+        .map(|order| lead_away((device, TC_H_CLSACT_INGRESS), order, &keys, TCA_INGRESS_REDIR, to))
 }
 
 /// A filter of a priority and protocol on what comes in, with keys of a mask, a value and a place.
 fn lead_away(
-    device: u32,
+    (device, hook): (u32, u32),
     (priority, protocol): (u32, u16),
     keys: &[([u8; 4], [u8; 4], i32)],
     way: i32,
     to: u32,
 ) -> Message {
-    let header = tcmsg(device, 0, TC_H_CLSACT_INGRESS, priority << 16 | u32::from(protocol.to_be()));
+    let header = tcmsg(device, 0, hook, priority << 16 | u32::from(protocol.to_be()));
     let mut message = Message::new(RTM_NEWTFILTER, NLM_F_CREATE, &header);
     // `struct tc_u32_sel`, then a `struct tc_u32_key` each.
     let mut select = vec![0; 16];
@@ -155,7 +175,7 @@ pub(crate) fn get_root(device: u32) -> Message {
     Message::new(RTM_GETQDISC, NLM_F_ECHO, &tcmsg(device, 0, TC_H_ROOT, 0))
 }
 
-/// Asks for the filters on what comes in at a device.
+/// Asks for the filters on what comes in at a device with clsact.
 pub(crate) fn dump_filters(device: u32) -> Message {
     Message::new(RTM_GETTFILTER, NLM_F_DUMP, &tcmsg(device, 0, TC_H_CLSACT_INGRESS, 0))
 }

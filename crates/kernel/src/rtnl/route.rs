@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use libc::{
-    RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH,
-    RTA_OIF, RTA_PREFSRC, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_STATIC,
+    RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS,
+    RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA, RTM_DELROUTE, RTM_GETROUTE,
+    RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_BOOT, RTPROT_STATIC,
 };
 
 use linkspan_model::Family;
@@ -17,6 +18,9 @@ use crate::netlink::{Attrs, Message};
 const RTMSG: usize = 12;
 /// Where in it the scope stands.
 const SCOPE: usize = 6;
+const RTNH_F_ONLINK: u8 = 4;
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
 
 /// `struct rtmsg`: family, prefix lengths of destination and source, TOS, table, origin, scope, type, flags.
 fn rtmsg(family: u8, protocol: u8, kind: u8) -> [u8; RTMSG] {
@@ -39,6 +43,85 @@ fn default(kind: u16, flags: u16, mut header: [u8; RTMSG], via: IpAddr, index: u
 pub(crate) fn add_default(via: IpAddr, index: u32) -> Message {
     let header = rtmsg(family_number(via), RTPROT_STATIC, RTN_UNICAST);
     default(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, header, via, index)
+}
+
+/// A route with all that it may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRoute {
+    /// Where it leads.
+    pub(crate) to: IpNet,
+    /// The index of the device that it leaves by.
+    pub(crate) index: u32,
+    /// The next hop.
+    pub(crate) via: Option<IpAddr>,
+    /// Whether the next hop is taken to be on the link.
+    pub(crate) onlink: bool,
+    /// The source that packets take.
+    pub(crate) source: Option<IpAddr>,
+    /// The table.
+    pub(crate) table: u32,
+    /// The scope.
+    pub(crate) scope: u8,
+    /// The metric.
+    pub(crate) priority: Option<u32>,
+    /// The MTU in bytes.
+    pub(crate) mtu: Option<u32>,
+    /// The advertised maximum segment size in bytes.
+    pub(crate) advmss: Option<u32>,
+}
+
+impl NewRoute {
+    /// Adds it.
+    pub(crate) fn add(&self) -> Message {
+        let header = rtmsg(family_number(self.to.addr()), RTPROT_BOOT, RTN_UNICAST);
+        let mut message = self.message(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, header);
+        if let Some(source) = self.source {
+            message.attr(RTA_PREFSRC, &address_bytes(source));
+        }
+        if self.mtu.is_some() || self.advmss.is_some() {
+            message.nest(RTA_METRICS, |metrics| {
+                for (kind, value) in [(RTAX_MTU, self.mtu), (RTAX_ADVMSS, self.advmss)] {
+                    if let Some(value) = value {
+                        metrics.attr_u32(kind, value);
+                    }
+                }
+            });
+        }
+        message
+    }
+
+    /// Removes it.
+    pub(crate) fn delete(&self) -> Message {
+        self.message(RTM_DELROUTE, 0, rtmsg(family_number(self.to.addr()), 0, 0))
+    }
+
+    fn message(&self, kind: u16, flags: u16, mut header: [u8; RTMSG]) -> Message {
+        header[1] = self.to.prefix_len();
+        // A table that needs more than a byte stands in RTA_TABLE alone.
+        header[4] = u8::try_from(self.table).unwrap_or_default();
+        header[SCOPE] = self.scope;
+        header[8] = if self.onlink { RTNH_F_ONLINK } else { 0 };
+        let mut message = Message::new(kind, flags, &header);
+        if self.to.prefix_len() > 0 {
+            message.attr(RTA_DST, &address_bytes(self.to.addr()));
+        }
+        match self.via {
+            Some(via) if via.is_ipv4() == self.to.addr().is_ipv4() => {
+                message.attr(RTA_GATEWAY, &address_bytes(via));
+            }
+            // `struct rtvia`: the family, the address.
+            Some(via) => {
+                let family = u16::from(family_number(via)).to_ne_bytes();
+                message.attr(RTA_VIA, &[family.as_slice(), &address_bytes(via)].concat());
+            }
+            None => {}
+        }
+        message.attr_u32(RTA_OIF, self.index).attr_u32(RTA_TABLE, self.table);
+        if let Some(priority) = self.priority {
+            message.attr_u32(RTA_PRIORITY, priority);
+        }
+        message
+    }
 }
 
 /// Removes a default route, whoever made it.

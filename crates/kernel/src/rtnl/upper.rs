@@ -12,9 +12,9 @@ use super::NLM_F_CREATE_EXCLUSIVE;
 use super::link::{IFINFOMSG, Link, PORTS, ifinfomsg, per_family};
 use crate::netlink::{Attrs, Message};
 
-const IFLA_VLAN_ID: u16 = 1;
-const IFLA_MACVLAN_MODE: u16 = 1;
-const IFLA_IPVLAN_MODE: u16 = 1;
+pub(super) const IFLA_VLAN_ID: u16 = 1;
+pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
+pub(super) const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 /// MACVLAN_MODE_*, IPVLAN_MODE_* and IPVLAN_F_* (linux/if_link.h).
 const MACVLAN_MODES: [(MacvlanMode, u32); 4] =
@@ -27,6 +27,16 @@ const IPV4_DEVCONF_ARPFILTER: u16 = 13;
 /// The number of a word.
 fn number<W: PartialEq, N: Copy + Default>(table: &[(W, N)], word: &W) -> N {
     table.iter().find(|(known, _)| known == word).map(|(_, number)| *number).unwrap_or_default()
+}
+
+/// MACVLAN_MODE_* of a mode.
+pub(super) fn macvlan_mode(mode: MacvlanMode) -> u32 {
+    number(&MACVLAN_MODES, &mode)
+}
+
+/// IPVLAN_MODE_* of a mode.
+pub(super) fn ipvlan_mode(mode: IpvlanMode) -> u16 {
+    number(&IPVLAN_MODES, &mode)
 }
 
 /// The word of a number.

@@ -1,0 +1,38 @@
+//! Rules that choose a routing table (linux/fib_rules.h).
+
+use ipnet::IpNet;
+use libc::{RTM_DELRULE, RTM_NEWRULE};
+
+use super::{NLM_F_CREATE_EXCLUSIVE, address_bytes, family_number};
+use crate::netlink::Message;
+
+const FRA_SRC: u16 = 2;
+const FRA_TABLE: u16 = 15;
+const FR_ACT_TO_TBL: u8 = 1;
+/// Length of `struct fib_rule_hdr`.
+const FIB_RULE_HDR: usize = 12;
+
+/// `struct fib_rule_hdr`: family, prefix lengths of destination and source, TOS, table, two reserved, action, flags.
+fn message(kind: u16, flags: u16, from: IpNet, table: u32) -> Message {
+    let mut header = [0; FIB_RULE_HDR];
+    header[0] = family_number(from.addr());
+    header[2] = from.prefix_len();
+    header[4] = u8::try_from(table).unwrap_or_default();
+    header[7] = FR_ACT_TO_TBL;
+    let mut message = Message::new(kind, flags, &header);
+    if from.prefix_len() > 0 {
+        message.attr(FRA_SRC, &address_bytes(from.addr()));
+    }
+    message.attr_u32(FRA_TABLE, table);
+    message
+}
+
+/// Has what comes from a source looked up in a table.
+pub(crate) fn add(from: IpNet, table: u32) -> Message {
+    message(RTM_NEWRULE, NLM_F_CREATE_EXCLUSIVE, from, table)
+}
+
+/// Removes such a rule.
+pub(crate) fn delete(from: IpNet, table: u32) -> Message {
+    message(RTM_DELRULE, 0, from, table)
+}
