@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use linkspan_lab::{here, sh};
+use linkspan_lab::{Random, here, sh};
 
 use crate::host::{address, all_at_once, assert_in_order, failures, linkspan, listed, make_lab};
-use crate::random::Random;
 use crate::snapshot::Snapshot;
 
 const CROWD: usize = 32;
@@ -63,7 +62,7 @@ fn makers_and_removers_of_one_name_end_in_one_of_two_states() {
     linkspan_lab::run(here!(), || {
         make_lab();
         let empty = Snapshot::take();
-        let mut random = Random::new();
+        let mut random = Random::from_environment();
         for _ in 0..3 {
             let either = |random: &mut Random| match random.below(3) {
                 0 => "sandbox rm x".to_owned(),
@@ -97,7 +96,7 @@ fn networks_and_their_sandboxes_come_and_go_at_once() {
         make_lab();
         linkspan("network rm lab");
         let before = Snapshot::take();
-        let mut random = Random::new();
+        let mut random = Random::from_environment();
         for _ in 0..3 {
             let any = |random: &mut Random| {
                 let n = random.below(3);

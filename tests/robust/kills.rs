@@ -4,10 +4,9 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use linkspan_lab::{Net, here, sh};
+use linkspan_lab::{Net, Random, from_env, here, sh};
 
 use crate::host::{address, assert_in_order, command, has, linkspan, listed, make_lab, timed};
-use crate::random::{Random, from_env};
 use crate::snapshot::Snapshot;
 
 /// Rounds of each test; LINKSPAN_KILLS says otherwise.
@@ -161,7 +160,7 @@ fn rounds(stories: &[Story]) {
     Net::pinned("keep").serve_tcp("0.0.0.0:80");
     let usual: Vec<_> = stories.iter().map(usual_duration).collect();
     let empty = Snapshot::take();
-    let mut random = Random::new();
+    let mut random = Random::from_environment();
     for round in 0..from_env("LINKSPAN_KILLS").unwrap_or(ROUNDS) {
         let at = usize::try_from(random.below(stories.len() as u64)).unwrap();
         let story = &stories[at];

@@ -7,7 +7,6 @@ mod disk;
 mod growth;
 mod host;
 mod kills;
-mod random;
 mod reuse;
 mod sabotage;
 mod signals;

@@ -4,10 +4,9 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use linkspan_lab::{here, run_tool, sh};
+use linkspan_lab::{Random, here, run_tool, sh};
 
 use crate::host::{assert_in_order, command, finish, linkspan, listed, make_lab, start_words, timed};
-use crate::random::Random;
 use crate::snapshot::Snapshot;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +32,7 @@ fn an_interrupted_creation_leaves_nothing() {
         let usual = timed(create);
         linkspan("sandbox rm x");
         let before = Snapshot::take();
-        let mut random = Random::new();
+        let mut random = Random::from_environment();
         for _ in 0..10 {
             let mut child = command(create).spawn().unwrap();
             sleep(usual.mul_f64(random.below(100) as f64 / 100.0));

@@ -7,6 +7,7 @@
 mod bench;
 mod failure;
 mod flags;
+mod fuzz;
 mod inside;
 mod run;
 mod soak;
@@ -29,7 +30,9 @@ usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR
            reference plugins; --check fails if a goal is missed.
        cargo xtask soak [--count N] [--seed N]
            Kill linkspan at random instants, repair, look for what was left behind.
-       bench and soak also take --linkspan FILE, instead of building it, and --state DIR, where their
+       cargo xtask fuzz-cni [--minutes N] [--seed N] [--case N]
+           Start CNI plugins with mutated environments and configurations, look for panics, hangs and leaks.
+       bench, soak and fuzz-cni also take --linkspan FILE, instead of building it, and --state DIR, where their
        databases are (the target directory if not given).
 ";
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         "guest" => vm::guest(rest),
         "bench" => bench::run(rest),
         "soak" => soak::run(rest),
+        "fuzz-cni" => fuzz::run(rest),
         "serve" => bench::traffic::serve(rest),
         "connect" => bench::traffic::connect(rest),
         "help" | "--help" | "-h" => {

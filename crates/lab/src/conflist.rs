@@ -1,10 +1,12 @@
 //! A container runtime's half of CNI: runs the plugins of a conflist as the reference library (libcni) does.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -88,14 +90,15 @@ pub struct Runtime {
     directories: Vec<PathBuf>,
     list: Value,
     environment: Vec<(String, String)>,
-    results: RefCell<BTreeMap<(String, String), Value>>,
+    results: Mutex<BTreeMap<(String, String), Value>>,
+    killed: Option<Instant>,
 }
 
 impl Runtime {
     /// One that looks for plugins in these directories, the first that has one.
     pub fn new<P: Into<PathBuf>>(directories: impl IntoIterator<Item = P>, list: Value) -> Self {
         let directories = directories.into_iter().map(Into::into).collect();
-        Self { directories, list, environment: Vec::new(), results: RefCell::default() }
+        Self { directories, list, environment: Vec::new(), results: Mutex::default(), killed: None }
     }
 
     /// The same with a variable in the environment of all plugins.
@@ -103,6 +106,14 @@ impl Runtime {
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same with the same cache, but the plugin that runs at this instant is killed.
+    pub fn killed_at<T>(&mut self, instant: Instant, work: impl FnOnce(&Self) -> T) -> T {
+        self.killed = Some(instant);
+        let done = work(self);
+        self.killed = None;
+        done
     }
 
     /// Attaches: every plugin in order, each with the result of the one before. What the last one gave is cached.
@@ -117,7 +128,7 @@ impl Runtime {
             result = serde_json::from_str(&text)
                 .map_err(|error| failure(plugin, 0, &format!("{error} in its result '{text}'")))?;
         }
-        self.results.borrow_mut().insert(key(attachment), result.clone());
+        self.results().insert(key(attachment), result.clone());
         Ok(result)
     }
 
@@ -126,16 +137,24 @@ impl Runtime {
     /// # Errors
     /// Those of the plugin that failed; the result is still cached then.
     pub fn del(&self, attachment: &Attachment) -> Outcome<()> {
+        self.del_by(attachment, self.plugins().iter().rev())
+    }
+
+    /// The same from the first plugin to the last, which no runtime does but plugins bear.
+    ///
+    /// # Errors
+    /// As for [`Self::del`].
+    pub fn del_forwards(&self, attachment: &Attachment) -> Outcome<()> {
+        self.del_by(attachment, self.plugins().iter())
+    }
+
+    fn del_by<'a>(&self, attachment: &Attachment, plugins: impl Iterator<Item = &'a Value>) -> Outcome<()> {
         let result = if self.is_before(0, 4) { Value::Null } else { self.cached(attachment) };
-        for plugin in self.plugins().iter().rev() {
-            self.exec(
-                "DEL",
-                &name_of(plugin),
-                Some(attachment),
-                &self.config(plugin, Some(attachment), &result),
-            )?;
+        for plugin in plugins {
+            let config = self.config(plugin, Some(attachment), &result);
+            self.exec("DEL", &name_of(plugin), Some(attachment), &config)?;
         }
-        self.results.borrow_mut().remove(&key(attachment));
+        self.results().remove(&key(attachment));
         Ok(())
     }
 
@@ -163,7 +182,7 @@ impl Runtime {
     pub fn gc(&self, valid: &[&Attachment]) -> Outcome<()> {
         let stale: Vec<_> = {
             let known: Vec<_> = valid.iter().map(|attachment| key(attachment)).collect();
-            self.results.borrow().keys().filter(|key| !known.contains(key)).cloned().collect()
+            self.results().keys().filter(|key| !known.contains(key)).cloned().collect()
         };
         for (container, ifname) in stale {
             let gone = Attachment { netns: String::new(), ..Attachment::of(&container).at(&ifname) };
@@ -193,9 +212,13 @@ impl Runtime {
         Ok(())
     }
 
-    /// Forgets what is cached, as after a reboot or with a cache that somebody has emptied.
-    pub fn forget(&self) {
-        self.results.borrow_mut().clear();
+    /// Forgets what is cached of an attachment, as if somebody had emptied the cache.
+    pub fn forget(&self, attachment: &Attachment) {
+        self.results().remove(&key(attachment));
+    }
+
+    fn results(&self) -> MutexGuard<'_, BTreeMap<(String, String), Value>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn plugins(&self) -> &[Value] {
@@ -203,7 +226,7 @@ impl Runtime {
     }
 
     fn cached(&self, attachment: &Attachment) -> Value {
-        self.results.borrow().get(&key(attachment)).cloned().unwrap_or(Value::Null)
+        self.results().get(&key(attachment)).cloned().unwrap_or(Value::Null)
     }
 
     fn is_before(&self, major: u32, minor: u32) -> bool {
@@ -266,6 +289,9 @@ impl Runtime {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("start {plugin}: {error}"));
         // A plugin may end without having read all of it.
         _ = child.stdin.take().expect("its input").write_all(config.to_string().as_bytes());
+        if let Some(instant) = self.killed {
+            kill_at(&mut child, instant);
+        }
         let output = child.wait_with_output().expect("wait for a plugin");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
@@ -282,6 +308,17 @@ impl Runtime {
                 failure(0, format!("{}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
             }
         })
+    }
+}
+
+/// Kills a process at an instant, unless it has ended by then.
+fn kill_at(child: &mut Child, instant: Instant) {
+    while child.try_wait().is_ok_and(|status| status.is_none()) {
+        if Instant::now() >= instant {
+            _ = child.kill();
+            return;
+        }
+        sleep(Duration::from_micros(20));
     }
 }
 

@@ -10,8 +10,11 @@
 
 mod capture;
 mod conflist;
+mod fuzz;
 mod machine;
 mod net;
+mod random;
+mod root;
 mod tool;
 mod traffic;
 
@@ -27,8 +30,11 @@ use nix::unistd::alarm;
 
 pub use capture::Capture;
 pub use conflist::{Attachment, Outcome, PluginFailure, Runtime};
+pub use fuzz::{Case, Count, Fuzz};
 pub use machine::may_open_taps;
 pub use net::{Net, wire};
+pub use random::{Random, from_env};
+pub use root::run_as_root;
 pub use tool::{run as run_tool, sh};
 pub use traffic::{Flow, PATIENCE};
 

@@ -7,6 +7,8 @@ use std::process::{Child, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use linkspan_lab::Random;
+
 use crate::failure::{Doing as _, Failure, Result};
 use crate::flags::Flags;
 use crate::inside::{self, Host, ip};
@@ -68,7 +70,7 @@ impl<'a> Soak<'a> {
         }
         sleep(Duration::from_millis(200));
         let [create, remove, repair] = totals.map(|total| total / CALIBRATION);
-        let (random, empty) = (Random(seed), Snapshot::take(host)?);
+        let (random, empty) = (Random::seeded(seed), Snapshot::take(host)?);
         Ok(Self { host, random, create, remove, repair, empty, killed: 0, ended: 0, finished: 0, undone: 0 })
     }
 
@@ -154,33 +156,4 @@ fn works(name: &str) -> Result<()> {
         gateway.ok_or_else(|| Failure::new(format!("sandbox {name} is listed but has no default route")))?;
     let namespace = format!("--net=/run/netns/{name}");
     run::output("nsenter", &[&namespace, "ping", "-c", "1", "-W", "2", gateway]).map(drop)
-}
-
-/// Small numbers that a seed decides (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_decides_the_numbers() {
-        let numbers = |seed| {
-            let mut random = Random(seed);
-            (0..20).map(|_| random.below(100)).collect::<Vec<_>>()
-        };
-        assert_eq!(numbers(1), numbers(1));
-        assert_ne!(numbers(1), numbers(2));
-        assert!(numbers(3).iter().all(|&number| number < 100));
-    }
 }
