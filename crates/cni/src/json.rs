@@ -311,3 +311,73 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Json::Object(Object { pairs, path: String::new() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        match Json::parse(text.as_bytes()).unwrap() {
+            Json::Object(object) => object,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_match_in_any_case_and_the_last_one_counts() {
+        let config = object(r#"{"mtu": 1, "MTU": 2, "Bridge": "a"}"#);
+        assert_eq!(config.number::<u32>("mtu").unwrap(), Some(2));
+        assert_eq!(config.string("bridge").unwrap().as_deref(), Some("a"));
+        let keys: Vec<&str> = config.pairs().iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["mtu", "MTU", "Bridge"]);
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        let config = object(r#"{"a": null, "b": [null]}"#);
+        assert_eq!(config.boolean("a").unwrap(), None);
+        assert_eq!(config.object("a").unwrap(), None);
+        assert_eq!(config.strings("a").unwrap(), Vec::<String>::new());
+        assert_eq!(config.objects("b").unwrap(), [Object::default()]);
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_place() {
+        let config = object(r#"{"ipam": {"ranges": [[{"subnet": 7}]]}, "mtu": "x", "vlan": 1.5, "dns": []}"#);
+        let ranges = config.object("ipam").unwrap().unwrap().list("ranges").unwrap().unwrap();
+        let Json::List(set) = &ranges[0] else { panic!() };
+        let Json::Object(range) = &set[0] else { panic!() };
+        let error = range.string("subnet").unwrap_err();
+        assert_eq!(error.code, Code::DECODING);
+        assert_eq!(error.to_string(), "key 'ipam.ranges[0][0].subnet' must be a string: it is 7");
+        let error = config.number::<u32>("mtu").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "key 'mtu' must be a whole number that fits u32: it is the string \"x\""
+        );
+        assert!(config.number::<u32>("vlan").is_err());
+        assert!(config.object("dns").unwrap_err().details.contains("a list"));
+    }
+
+    #[test]
+    fn numbers_fit_or_are_refused() {
+        let config = object(r#"{"a": 255, "b": 256, "c": -1, "d": 18446744073709551615, "e": 1e3, "f": -0}"#);
+        assert_eq!(config.number::<u8>("a").unwrap(), Some(255));
+        assert!(config.number::<u8>("b").is_err());
+        assert!(config.number::<u64>("c").is_err());
+        assert_eq!(config.number::<i32>("c").unwrap(), Some(-1));
+        assert_eq!(config.number::<u64>("d").unwrap(), Some(u64::MAX));
+        assert!(config.number::<i64>("d").is_err());
+        assert!(config.number::<i64>("e").is_err());
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_and_bytes_that_are_no_text_are_not() {
+        for text in ["", "{", "{}x", "{'a':1}", "nul"] {
+            assert_eq!(Json::parse(text.as_bytes()).unwrap_err().code, Code::DECODING, "{text}");
+        }
+        assert_eq!(Json::parse(b"\"\xff\"").unwrap(), Json::String("\u{fffd}".to_owned()));
+        let deep = "[".repeat(100_000);
+        assert_eq!(Json::parse(deep.as_bytes()).unwrap_err().code, Code::DECODING);
+    }
+}
