@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use linkspan_model::{
-    Attachment, BridgeOptions, Driver, Endpoint, Fixture, Guests, Id, IfName, Lease, Mac, Name, NetAttach,
-    Network, OptionMap, Part, PublishSpec, Published, Sandbox, Shaping, Wire,
+    Attachment, BridgeOptions, Driver, Endpoint, Guests, Id, IfName, Lease, Mac, Name, NetAttach, Network,
+    OptionMap, Part, PublishSpec, Published, Sandbox, Shaping, Wire,
 };
 use linkspan_plan::{Inside, Kernel, State, desired};
 use linkspan_store::{Mode, Object, Tx};
@@ -116,11 +116,6 @@ impl<K: Kernel> Engine<K> {
         })?;
         self.plug_in(&sandbox, &before, &after)?;
         let Some((endpoint, network)) = after.last().cloned() else { return Err(Error::Overtaken) };
-        let fitted = State { fixtures: part_fixtures(&sandbox, &endpoint), ..State::default() };
-        if let Err(error) = self.converge(fitted, &State::default()) {
-            self.undo(|engine| engine.erase_endpoint(&sandbox, endpoint.id));
-            return Err(error);
-        }
         self.store.write(|tx| tx.end(journal))?;
         Ok((endpoint, sandbox, network))
     }
@@ -319,11 +314,6 @@ fn published_by(endpoint: &Endpoint, owner: &str) -> Vec<Published> {
     endpoint.published.iter().filter(|published| !gone.contains(published)).cloned().collect()
 }
 
-fn part_fixtures(sandbox: &Sandbox, endpoint: &Endpoint) -> Vec<(Name, Fixture)> {
-    let fixtures = endpoint.parts.iter().flat_map(|part| part.fixtures.clone());
-    fixtures.map(|fixture| (sandbox.netns_name().clone(), fixture)).collect()
-}
-
 fn enter(tx: &Tx<'_>, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
     if !is_new {
         return Ok(());
@@ -383,13 +373,15 @@ fn extended(tx: &Tx<'_>, sandbox: &Sandbox, request: &FitRequest) -> Result<(End
         return Ok((endpoint, network));
     }
     let network = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
+    let id = random_id()?;
+    let of_address = || footing.leases.first().map(|lease| Mac::for_ip(lease.address));
     let endpoint = Endpoint {
-        id: random_id()?,
+        id,
         network: network.id,
         sandbox: sandbox.id,
         wire: Wire::Fitted { host: footing.host.clone() },
         ifname: attachment.ifname.clone(),
-        mac: footing.mac.unwrap_or(Mac::from_bytes([0; 6])),
+        mac: footing.mac.or_else(of_address).unwrap_or_else(|| id.switch_mac(0)),
         access: 0,
         addresses_of: None,
         leases: footing.leases.clone(),

@@ -194,11 +194,9 @@ impl<K: Kernel> Engine<K> {
         let mut whole = desired::sandbox(sandbox, after);
         whole.retain_wires(|device| *device == endpoint.host_ifname());
         whole.upper.retain_child(endpoint.id.mark());
-        whole.fixtures.clear();
         wanted.merge(whole);
         let mut former = desired::sandbox(sandbox, before);
         former.retain_wires(|_| false);
-        former.fixtures.clear();
         former.upper = Upper::default();
         let made = self.converge(wanted, &former).and_then(|()| self.rewrite_names(sandbox, after));
         if let Err(error) = made {

@@ -86,10 +86,7 @@ impl Kernel for Fake {
             sysctls: select(&state.sysctls, |key| scope.sysctls.contains(key)),
             bridges: select(&state.bridges, |name| scope.bridges.contains(name)),
             uplinks: self.seen_uplinks(scope),
-            namespaces: select(&state.namespaces, |name| scope.namespaces.contains(name))
-                .into_iter()
-                .map(|(name, origin)| (name, seen(&origin)))
-                .collect(),
+            namespaces: self.seen_namespaces(scope),
             ports: self.seen_ports(scope),
             patches: select(&state.patches, |name| scope.patches.contains_key(name)),
             taps: select(&state.taps, |name| scope.taps.contains(name)),
@@ -98,7 +95,7 @@ impl Kernel for Fake {
             routes: state
                 .routes
                 .iter()
-                .filter(|r| scope.namespaces.contains(&r.namespace))
+                .filter(|r| scope.namespaces.contains(&r.namespace) || scope.insides.contains(&r.namespace))
                 .cloned()
                 .collect(),
             fixtures: Vec::new(),
@@ -244,6 +241,22 @@ impl Kernel for Fake {
 }
 
 impl Fake {
+    /// Those that are pinned, by us or by others.
+    fn seen_namespaces(&self, scope: &Scope) -> BTreeMap<Name, Namespace> {
+        let ours = select(&self.state.namespaces, |name| scope.namespaces.contains(name));
+        let mut seen: BTreeMap<_, _> = ours.into_iter().map(|(name, origin)| (name, seen(&origin))).collect();
+        for name in scope.namespaces.iter().filter(|name| self.foreign.contains_key(&pin_path(name))) {
+            seen.entry(name.clone()).or_insert(Namespace::New);
+        }
+        seen
+    }
+
+    /// That a namespace is pinned under this name, by us or by others.
+    fn pinned(&self, name: &Name) -> Result<()> {
+        let there = self.state.namespaces.contains_key(name) || self.foreign.contains_key(&pin_path(name));
+        there.then_some(()).ok_or_else(|| absent(name))
+    }
+
     fn make(&mut self, step: &Step) -> std::result::Result<(), KernelError> {
         self.spend(step)?;
         self.allow(step).map_err(|refusal| refusal.of(step))?;
@@ -333,9 +346,8 @@ impl Fake {
 
     fn allow_port(&self, name: &IfName, port: &Port) -> Result<()> {
         self.allow_device(name, &port.bridge)?;
-        let state = &self.state;
         let peer = port.peer.as_ref().ok_or_else(|| absent("the side inside"))?;
-        state.namespaces.get(&peer.namespace).ok_or_else(|| absent(&peer.namespace))?;
+        self.pinned(&peer.namespace)?;
         vacant(!self.has_device(&peer.namespace, &peer.ifname), &peer.ifname)
     }
 
@@ -380,7 +392,7 @@ impl Fake {
 
     /// One default route of a family and metric is all that the kernel takes.
     fn allow_route(&self, new: &Route) -> Result<()> {
-        self.state.namespaces.get(&new.namespace).ok_or_else(|| absent(&new.namespace))?;
+        self.pinned(&new.namespace)?;
         if !self.has_device(&new.namespace, &new.ifname) {
             return Err(absent(&new.ifname));
         }

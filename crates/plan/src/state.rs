@@ -264,6 +264,8 @@ pub struct Scope {
     pub uplinks: BTreeMap<IfName, IfName>,
     /// Namespaces, with their default routes.
     pub namespaces: BTreeSet<Name>,
+    /// Namespaces that others have pinned, for their default routes alone.
+    pub insides: BTreeSet<Name>,
     /// Host sides of veth pairs, with the namespace and name of the side inside.
     pub ports: BTreeMap<IfName, (Name, IfName)>,
     /// Patches by their side on our bridge, as they should be: the other side is looked for where it should be.
@@ -304,6 +306,7 @@ impl Scope {
             let uplinks = state.uplinks.iter();
             scope.uplinks.extend(uplinks.map(|(card, uplink)| (card.clone(), uplink.bridge.clone())));
             scope.namespaces.extend(state.namespaces.keys().cloned());
+            scope.insides.extend(state.routes.iter().map(|route| route.namespace.clone()));
             scope.patches.extend(state.patches.clone());
             scope.upper.merge(state.upper.clone());
             for (host, port) in &state.ports {
@@ -318,6 +321,7 @@ impl Scope {
             }
             elements.extend(state.firewall.iter().flatten().cloned());
         }
+        scope.insides.retain(|name| !scope.namespaces.contains(name));
         scope.elements = Elements::These(elements);
         scope
     }

@@ -231,6 +231,7 @@ impl State {
             Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
             Step::DeletePatch(name, _) => self.patches.retain(|up, patch| *up != name && patch.peer != name),
             Step::Upper(step) => step.apply(self),
+            Step::Fit(_, fixture) if fixture.stays() => {}
             Step::Fit(namespace, fixture) => self.fixtures.push((namespace, fixture)),
             Step::Unfit(namespace, fixture) => {
                 self.fixtures.retain(|fitted| (&fitted.0, &fitted.1) != (&namespace, &fixture));

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
+use crate::attachments::{self, CONTAINER, FILE, attachment, chained_part, main_part, native, unfit};
 use crate::machine::{Death, Machine};
 use crate::patched::below;
 use crate::site::{Picture, Site, in_ovs, limited, network, on_lan, on_parent, publishing, sandbox, tap, to};
@@ -19,7 +20,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 14] = [
+const STORIES: [Story; 17] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -108,6 +109,24 @@ const STORIES: [Story; 14] = [
         site: with_lan,
         make: |engine| engine.connect(&to("lan"), "keep").map(drop),
         unmake: |engine| engine.disconnect("lan", "keep", false),
+    },
+    Story {
+        what: "a runtime's container",
+        site: attachments::site,
+        make: |engine| engine.attach(&native(CONTAINER, FILE)).map(drop),
+        unmake: |engine| engine.detach(&attachment(CONTAINER, "eth0")).map(drop),
+    },
+    Story {
+        what: "an interface that a plugin makes",
+        site: attachments::with_record,
+        make: |engine| engine.fit(&main_part(CONTAINER, FILE)).map(drop),
+        unmake: |engine| unfit(engine, "bridge"),
+    },
+    Story {
+        what: "a plugin's part of it",
+        site: attachments::with_main,
+        make: |engine| engine.fit(&chained_part(CONTAINER, FILE)).map(drop),
+        unmake: |engine| unfit(engine, "portmap"),
     },
 ];
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod attached;
+mod attachments;
 mod crash;
 mod flat;
 mod foreign;

@@ -36,7 +36,7 @@ impl Fake {
                 self.allow_on(&shim.parent, shim.kind, shim.mac)
             }
             UpperStep::CreateChild((namespace, ifname), child) => {
-                self.state.namespaces.get(namespace).ok_or_else(|| absent(namespace))?;
+                self.pinned(namespace)?;
                 vacant(!self.has_device(namespace, ifname), ifname)?;
                 self.allow_on(&child.parent, child.kind, child.mac)
             }

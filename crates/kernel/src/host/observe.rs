@@ -107,6 +107,9 @@ impl Host {
             };
             state.namespaces.insert(name.clone(), origin);
         }
+        for name in &scope.insides {
+            state.routes.extend(self.default_routes(name)?);
+        }
         Ok(())
     }
 
