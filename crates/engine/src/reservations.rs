@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use linkspan_model::{Holder, Reservation};
 use linkspan_plan::Kernel;
-use linkspan_plan::ranges::{self, RangeSet};
+use linkspan_plan::ranges::{self, Range, RangeSet};
 use linkspan_store::Tx;
 
 use crate::{Engine, Error};
@@ -45,7 +45,7 @@ impl<K: Kernel> Engine<K> {
         let place = Directory::open(directory)?;
         let known = self.store.read(|tx| known(tx, directory, holder, sets.len()))?;
         self.clear_former(directory, &place, &known.former)?;
-        let news = match (0..).zip(&known.last).any(|(number, last)| place.last(number) != *last) {
+        let news = match known.last.iter().enumerate().any(|(number, last)| place.last(number) != *last) {
             true => self.unknown(directory, &place)?,
             false => Vec::new(),
         };
@@ -102,6 +102,15 @@ impl<K: Kernel> Engine<K> {
         let Some(place) = Directory::find(directory)? else { return Ok(false) };
         Ok(known.iter().any(|reservation| place.holds(reservation))
             || place.all()?.iter().any(|reservation| holder.owns(&reservation.holder)))
+    }
+
+    /// Whether each of `sets` has an address left in `directory`.
+    ///
+    /// # Errors
+    /// If one has none, or that cannot be found out.
+    pub fn has_room(&mut self, directory: &str, sets: &[RangeSet]) -> Result<(), Error> {
+        let Some(place) = Directory::find(directory)? else { return Ok(()) };
+        choose(&place, sets, &vec![None; sets.len()]).map(drop)
     }
 
     /// Gives back all that is put aside in `directory`, whoever did it, but for those that are `alive`; what it was.
@@ -235,48 +244,62 @@ fn refuse_second<'a>(
     place: &Directory,
     holder: &Holder,
     sets: &[RangeSet],
-    mut held: impl Iterator<Item = &'a Reservation>,
+    held: impl Iterator<Item = &'a Reservation>,
 ) -> Result<(), Error> {
-    let of_set = |held: &Reservation| sets.iter().any(|set| set.range_of(held.address).is_some());
-    let first = held.find(|held| holder.owns(&held.holder) && of_set(held) && place.holds(held));
-    first.map_or(Ok(()), |Reservation { address, .. }| {
+    let set_of = |held: &Reservation| sets.iter().position(|set| set.range_of(held.address).is_some());
+    let theirs = held.filter(|held| holder.owns(&held.holder) && place.holds(held));
+    let second = theirs.filter_map(|held| Some((set_of(held)?, held.address))).min();
+    second.map_or(Ok(()), |(number, address)| {
         let container = &holder.container;
-        Err(Error::refused(format!(
-            "{address} has been allocated to {container}, duplicate allocation is not allowed"
-        )))
+        Err(refused(
+            number,
+            &format!("{address} has been allocated to {container}, duplicate allocation is not allowed"),
+        ))
     })
+}
+
+/// That range set `number` gives no address.
+fn refused(number: usize, why: &str) -> Error {
+    // In the words of the programs that share the directories: users look for them.
+    Error::refused(format!("failed to allocate for range {number}: {why}"))
 }
 
 /// A free address of each set: the one that is wanted, or the next in turn.
 fn choose(place: &Directory, sets: &[RangeSet], wanted: &[Option<IpAddr>]) -> Result<Vec<Reserved>, Error> {
     let mut chosen = Vec::new();
-    for ((number, set), wanted) in (0..).zip(sets).zip(wanted) {
-        let none = match wanted {
-            Some(wanted) => format!("requested IP address {wanted} is not available in range set {set}"),
-            None => format!("no IP addresses available in range set: {set}"),
-        };
-        let turn: Box<dyn Iterator<Item = _>> = match wanted {
-            Some(wanted) => Box::new(set.range_of(*wanted).map(|range| (*wanted, range)).into_iter()),
-            None => Box::new(set.in_turn(place.last(number))),
-        };
-        let mut found = None;
-        for (address, range) in turn {
-            if place.is_free(address)? {
-                found = Some((address, range));
-                break;
+    for ((number, set), wanted) in sets.iter().enumerate().zip(wanted) {
+        let found = match wanted {
+            Some(wanted) => {
+                first_free(place, set.range_of(*wanted).map(|range| (*wanted, range)).into_iter())?
             }
-        }
-        let (address, range) =
-            found.ok_or_else(|| Error::refused(format!("failed to allocate for range {number}: {none}")))?;
-        let address = IpNet::new_assert(address, range.subnet.prefix_len());
-        chosen.push(Reserved { address, gateway: range.gateway });
+            None => first_free(place, set.in_turn(place.last(number)))?,
+        };
+        chosen.push(found.ok_or_else(|| match wanted {
+            Some(wanted) => {
+                refused(number, &format!("requested IP address {wanted} is not available in range set {set}"))
+            }
+            None => refused(number, &format!("no IP addresses available in range set: {set}")),
+        })?);
     }
     Ok(chosen)
 }
 
+fn first_free<'a>(
+    place: &Directory,
+    candidates: impl Iterator<Item = (IpAddr, &'a Range)>,
+) -> Result<Option<Reserved>, Error> {
+    for (address, range) in candidates {
+        if place.is_free(address)? {
+            let address = IpNet::new_assert(address, range.subnet.prefix_len());
+            return Ok(Some(Reserved { address, gateway: range.gateway }));
+        }
+    }
+    Ok(None)
+}
+
 /// Makes the files of `reservations` until somebody is in the way, and counts those `made`.
 fn put_all(place: &Directory, reservations: &[Reservation], made: &mut usize) -> Result<(), Error> {
-    for (number, reservation) in (0..).zip(reservations) {
+    for (number, reservation) in reservations.iter().enumerate() {
         if !place.put(reservation)? {
             break;
         }

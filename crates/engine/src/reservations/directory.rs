@@ -119,12 +119,12 @@ impl Directory {
     }
 
     /// Which address was given out last of range set `number`, if that can be read.
-    pub(super) fn last(&self, number: u32) -> Option<IpAddr> {
+    pub(super) fn last(&self, number: usize) -> Option<IpAddr> {
         fs::read_to_string(self.last_file(number)).ok()?.trim().parse().ok()
     }
 
     /// Notes which address was given out last of range set `number`.
-    pub(super) fn set_last(&self, number: u32, address: IpAddr) -> Result<(), Error> {
+    pub(super) fn set_last(&self, number: usize, address: IpAddr) -> Result<(), Error> {
         let path = self.last_file(number);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         file.and_then(|mut file| file.write_all(address.to_string().as_bytes()))
@@ -149,7 +149,7 @@ impl Directory {
         self.path.join(address.to_string())
     }
 
-    fn last_file(&self, number: u32) -> PathBuf {
+    fn last_file(&self, number: usize) -> PathBuf {
         self.path.join(format!("last_reserved_ip.{number}"))
     }
 }

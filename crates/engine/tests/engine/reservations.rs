@@ -104,7 +104,10 @@ fn a_second_of_the_same_is_refused_and_a_full_set_too() {
     let it = Fixture::new();
     it.reserve("a", NET, &[]).unwrap();
     let refused = it.reserve("a", NET, &[]).unwrap_err();
-    assert_eq!(refused, "10.1.2.2 has been allocated to a, duplicate allocation is not allowed");
+    let expected = "failed to allocate for range 0: 10.1.2.2 has been allocated to a, duplicate allocation is not allowed";
+    assert_eq!(refused, expected);
+    let has_room = |subnet: &str| it.site.engine().has_room(&it.directory, &[set(subnet)]);
+    has_room(NET[0]).unwrap();
     assert_eq!(
         it.reserve("a", &["10.9.0.0/24"], &[]).unwrap(),
         ["10.9.0.2/24"],
