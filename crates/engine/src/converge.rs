@@ -105,7 +105,7 @@ impl<K: Kernel> Engine<K> {
         }
         observed.forgive(&desired, &desired);
         observed.fixtures.clone_from(&desired.fixtures);
-        if !networks.iter().any(Network::has_bridge) {
+        if !networks.iter().any(Network::needs_firewall) {
             desired.firewall = None;
         }
         for network in networks.iter().filter(|network| network.has_bridge()) {

@@ -1,12 +1,12 @@
 //! Networks come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use linkspan_model::{
     BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
 };
-use linkspan_plan::{HostPrefix, Kernel, Scope, State, ipam};
+use linkspan_plan::{Element, HostPrefix, Kernel, Scope, State, desired, ipam};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, Tx};
 
 use crate::error::Kind;
@@ -304,9 +304,13 @@ impl<K: Kernel> Engine<K> {
         let mut former = self.store.read(|tx| cores::all_bridges(tx, network))?;
         // Other networks may need it: that is looked up when nobody else changes the host.
         former.upper.vlans.clear();
+        if network.guests.is_some() {
+            let others = self.elements_of_others(network)?;
+            former.firewall.iter_mut().for_each(|former| former.retain(|element| !others.contains(element)));
+        }
         self.converge(State { firewall: Some([].into()), ..State::default() }, &former)?;
         self.drop_vlan(network)?;
-        if network.has_bridge() && self.is_last(network)? {
+        if network.needs_firewall() && self.is_last(network)? {
             self.drop_firewall(network)?;
         }
         self.files.remove_roster(&network.name)?;
@@ -316,12 +320,24 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
-    /// Whether no network with a bridge will be left without `network`: all others are being removed.
+    /// What the networks of runtimes beside `network` have in the firewall: several may share a bridge or a subnet.
+    fn elements_of_others(&mut self, network: &Network) -> Result<BTreeSet<Element>, Error> {
+        self.store.read(|tx| {
+            let journal = tx.journal()?;
+            let stays =
+                |other: &&Network| other.guests.is_some() && other.id != network.id && !goes(&journal, other);
+            let networks = tx.networks()?;
+            let states = networks.iter().filter(stays).map(desired::network);
+            Ok(states.flat_map(|state| state.firewall.unwrap_or_default()).collect())
+        })
+    }
+
+    /// Whether no network that needs the firewall will be left without `network`: all others are being removed.
     fn is_last(&mut self, network: &Network) -> Result<bool, Error> {
         self.store.read(|tx| {
             let journal = tx.journal()?;
             let needs =
-                |other: &Network| other.has_bridge() && other.id != network.id && !goes(&journal, other);
+                |other: &Network| other.needs_firewall() && other.id != network.id && !goes(&journal, other);
             Ok(!tx.networks()?.iter().any(needs))
         })
     }

@@ -39,13 +39,25 @@ pub enum Fixture {
     Bridge(BridgeFixture),
     /// An address of a bridge on the host, for all that are behind it; it stays.
     Gateway {
-        /// The bridge.
+        /// The bridge, or the host's place in a VLAN of one.
         bridge: IfName,
         /// The address.
         address: IpNet,
         /// Whether another address of the family goes for it (of IPv6 only one that overlaps); without it, that is an
         /// error.
         replace: bool,
+    },
+    /// The host's own place in a VLAN of a bridge: a veth pair, both sides on the host, that is made if the device is not
+    /// there, and stays.
+    VlanGateway {
+        /// The bridge.
+        bridge: IfName,
+        /// The side that the host has its addresses on; the other is a port of the bridge.
+        device: IfName,
+        /// The VLAN.
+        vlan: u16,
+        /// Whether the bridge's default VLAN stays on the port beside that.
+        keep_default_vlan: bool,
     },
     /// A veth pair with one side inside.
     Veth(VethFixture),
@@ -77,6 +89,8 @@ pub enum Fixture {
         address: IpNet,
         /// Whether IPv6 looks for another that has it first (duplicate address detection).
         probed: bool,
+        /// Whether the kernel makes no route to its subnet (IFA_F_NOPREFIXROUTE).
+        no_route: bool,
     },
     /// A route.
     Route(RouteFixture),
@@ -312,7 +326,14 @@ pub struct LimitsFixture {
 impl Fixture {
     /// Whether it stays when the part that it belongs to goes.
     pub const fn stays(&self) -> bool {
-        matches!(self, Self::Bridge(_) | Self::Gateway { .. } | Self::Sysctl { .. } | Self::Announce { .. })
+        matches!(
+            self,
+            Self::Bridge(_)
+                | Self::VlanGateway { .. }
+                | Self::Gateway { .. }
+                | Self::Sysctl { .. }
+                | Self::Announce { .. }
+        )
     }
 }
 
@@ -321,6 +342,9 @@ impl fmt::Display for Fixture {
         match self {
             Self::Bridge(bridge) => write!(f, "bridge {}", bridge.name),
             Self::Gateway { bridge, address, .. } => write!(f, "address {address} of bridge {bridge}"),
+            Self::VlanGateway { bridge, device, vlan, .. } => {
+                write!(f, "device {device} in VLAN {vlan} of bridge {bridge}")
+            }
             Self::Veth(veth) => veth.fmt(f),
             Self::Device(device) => write!(f, "{} {} in the sandbox", device.kind, device.ifname),
             Self::Moved { device, ifname } => write!(f, "device {device} as {ifname} in the sandbox"),

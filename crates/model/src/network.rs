@@ -334,6 +334,11 @@ impl Network {
         self.driver == Driver::Bridge
     }
 
+    /// Whether it needs the firewall: it has a bridge, or holds the record of a runtime's plugins.
+    pub fn needs_firewall(&self) -> bool {
+        self.has_bridge() || self.guests.is_some()
+    }
+
     /// Where its sandboxes find the host, if they do.
     pub fn host_address(&self) -> Option<IpAddr> {
         match &self.parent {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use linkspan_model::{
-    Endpoint, Family, Lease, NamespaceSource, Network, Part, Published, Sandbox, Uplink, Wire,
+    Endpoint, Family, Fixture, Guests, IfName, Lease, NamespaceSource, Network, Part, Published, Sandbox,
+    Side, Uplink, Wire,
 };
 
 use crate::upper::desired as upper;
@@ -24,6 +25,9 @@ pub fn network(network: &Network) -> State {
         return uplink::network(network, card);
     }
     let mut state = State::default();
+    if let Some(guests) = &network.guests {
+        return State { firewall: Some(policies(guests)), ..state };
+    }
     if let Some(parent) = &network.parent {
         // Nothing of its own in the firewall, which stays for others.
         return State { upper: upper::network(network, parent), firewall: Some([].into()), ..state };
@@ -60,6 +64,20 @@ pub fn network(network: &Network) -> State {
     }
     state.firewall = Some(elements);
     state
+}
+
+/// What holds for the endpoints of a network whose plugins are a runtime's.
+fn policies(guests: &Guests) -> BTreeSet<Element> {
+    let bridges = |bridges: &BTreeSet<IfName>, element: fn(IfName) -> Element| {
+        bridges.iter().cloned().map(element).collect::<Vec<_>>()
+    };
+    let mut elements: BTreeSet<_> = guests.homes.iter().map(|home| Element::Home(home.trunc())).collect();
+    elements.extend(bridges(&guests.bridges, Element::Guest));
+    elements.extend(bridges(&guests.closed, Element::Closed));
+    // What is sealed is closed too.
+    elements.extend(bridges(&guests.sealed, Element::Closed));
+    elements.extend(bridges(&guests.sealed, Element::Sealed));
+    elements
 }
 
 /// What an access bridge of `network` needs beside the bridge before it: itself, and what plugs it into that.
@@ -108,9 +126,30 @@ pub fn pin(sandbox: &Sandbox) -> State {
 /// What one plugin made for an endpoint of `sandbox`, with the ports that it publishes.
 pub fn part(sandbox: &Sandbox, endpoint: &Endpoint, part: &Part) -> State {
     let namespace = sandbox.netns_name();
-    let fixtures = part.fixtures.iter().map(|fixture| (namespace.clone(), fixture.clone())).collect();
+    let mut state = State::default();
+    for fixture in &part.fixtures {
+        match fixture {
+            Fixture::Sysctl { side: Side::Host, key, value } if is_of_whole_host(key) => {
+                state.sysctls.insert(key.clone(), value.clone());
+            }
+            _ => state.fixtures.push((namespace.clone(), fixture.clone())),
+        }
+    }
     let published = part.published.iter().flat_map(|published| elements(published, endpoint));
-    State { fixtures, firewall: Some(published.collect()), ..State::default() }
+    let mut firewall: BTreeSet<_> = published.collect();
+    firewall.extend(part.guest.clone().map(Element::Guest));
+    firewall.extend(part.masquerade_from.iter().copied().map(Element::MasqueradeFrom));
+    firewall.extend(part.masquerade_to.iter().copied().map(Element::MasqueradeTo));
+    firewall.extend(part.spoof.clone().map(|(port, mac)| Element::Spoof { port, mac }));
+    State { firewall: Some(firewall), ..state }
+}
+
+/// Whether a sysctl is about more than one device, which may be about to come and to go again.
+fn is_of_whole_host(key: &str) -> bool {
+    match key.split('/').collect::<Vec<_>>()[..] {
+        ["net", _, "conf" | "neigh", device, _] => ["all", "default"].contains(&device),
+        _ => true,
+    }
 }
 
 /// Adds the port or tap of an endpoint, and its limits; or its device on the parent. What plugins made is in their parts.
