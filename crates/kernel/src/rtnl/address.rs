@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use libc::{
-    IFA_ADDRESS, IFA_BROADCAST, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL,
-    RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
+    IFA_ADDRESS, IFA_BROADCAST, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE,
+    IFA_FLAGS, IFA_LOCAL, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
 use linkspan_model::Mac;
 
@@ -34,20 +34,23 @@ fn message(kind: u16, flags: u16, index: u32, net: IpNet, scope: u8) -> Message 
 
 /// Gives a device an address. IPv6 takes it without asking the neighbours: whoever gives it vouches for it.
 pub(crate) fn add(index: u32, net: IpNet) -> Message {
-    add_for(index, net, false)
+    add_for(index, net, false, false)
 }
 
-/// As [`add`]; with `probed` IPv6 first asks whether somebody else has it.
-pub(crate) fn add_for(index: u32, net: IpNet, probed: bool) -> Message {
+/// As [`add`]; with `probed` IPv6 first asks whether somebody else has it, with `no_route` the kernel makes no route to
+/// its subnet.
+pub(crate) fn add_for(index: u32, net: IpNet, probed: bool, no_route: bool) -> Message {
     let mut message = message(RTM_NEWADDR, NLM_F_CREATE_EXCLUSIVE, index, net, RT_SCOPE_UNIVERSE);
     match net {
         IpNet::V4(v4) if v4.prefix_len() < 31 => {
             message.attr(IFA_BROADCAST, &v4.broadcast().octets());
         }
-        IpNet::V6(_) if !probed => {
-            message.attr_u32(IFA_FLAGS, IFA_F_NODAD);
-        }
         _ => {}
+    }
+    let no_route = if no_route { IFA_F_NOPREFIXROUTE } else { 0 };
+    let unasked = if net.addr().is_ipv6() && !probed { IFA_F_NODAD } else { 0 };
+    if no_route | unasked != 0 {
+        message.attr_u32(IFA_FLAGS, no_route | unasked);
     }
     message
 }
