@@ -29,5 +29,5 @@ mod sysctl;
 mod tun;
 
 pub use fake::Fake;
-pub use host::Host;
+pub use host::{DeviceFacts, Host};
 pub use process::Failed;

@@ -94,6 +94,8 @@ pub enum Fixture {
     },
     /// A route.
     Route(RouteFixture),
+    /// A route that is taken away, and comes back when the part goes.
+    Without(RouteFixture),
     /// A rule inside: what comes from a source is looked up in a table (`ip rule add from FROM table TABLE`).
     Rule {
         /// The source.
@@ -353,6 +355,7 @@ impl fmt::Display for Fixture {
                 write!(f, "address {address} of {device} in {side}")
             }
             Self::Route(route) => route.fmt(f),
+            Self::Without(route) => write!(f, "no {route}"),
             Self::Rule { from, table } => write!(f, "rule from {from} table {table} in the sandbox"),
             Self::Setting { device, to, .. } => write!(f, "{to} of {device} in the sandbox"),
             Self::Sysctl { side, key, value } => write!(f, "sysctl {key} = {value} in {side}"),

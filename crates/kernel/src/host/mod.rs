@@ -2,6 +2,7 @@
 
 mod apply;
 mod beneath;
+mod devices;
 mod facts;
 mod fixture;
 mod observe;
@@ -15,6 +16,7 @@ mod uplink;
 mod upper;
 
 pub(crate) use apply::is_firewall;
+pub use devices::DeviceFacts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

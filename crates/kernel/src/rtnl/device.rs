@@ -11,7 +11,8 @@ use linkspan_model::{IfName, IpvlanMode, Mac, MacvlanMode, Setting};
 
 use super::NLM_F_CREATE_EXCLUSIVE;
 use super::link::{
-    IFINFOMSG, IPV4_DEVCONF_ARP_NOTIFY, IPV4_DEVCONF_ROUTE_LOCALNET, Link, ifinfomsg, per_family,
+    IFINFOMSG, IPV4_DEVCONF_ARP_NOTIFY, IPV4_DEVCONF_ROUTE_LOCALNET, Link, PORTS, VETH_INFO_PEER, ifinfomsg,
+    per_family,
 };
 use super::upper::{IFLA_IPVLAN_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, ipvlan_mode, macvlan_mode};
 use crate::netlink::{Attrs, Message};
@@ -111,6 +112,22 @@ pub(crate) fn create(device: &NewDevice<'_>) -> Message {
             NewKind::Vlan(_, id) => _ = data.attr_u16(IFLA_VLAN_ID, id),
             NewKind::Vrf(table) => _ = data.attr_u32(IFLA_VRF_TABLE, table),
             NewKind::Bridge | NewKind::Dummy => {}
+        });
+    });
+    message
+}
+
+/// Makes a veth pair whose sides are both here and down: one is a port of the bridge `master`, the other is called `name`.
+pub(crate) fn create_leg(name: &IfName, master: u32, mtu: u32) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
+    message.attr_u32(IFLA_MTU, mtu).attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+    message.nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_KIND, "veth");
+        info.nest(IFLA_INFO_DATA, |data| {
+            data.nest(VETH_INFO_PEER, |peer| {
+                peer.raw(&ifinfomsg(0, false));
+                peer.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+            });
         });
     });
     message

@@ -14,7 +14,7 @@ use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP};
 use crate::netlink::{Attrs, Message};
 
 /// The peer's `struct ifinfomsg` and attributes (linux/veth.h).
-const VETH_INFO_PEER: u16 = 1;
+pub(super) const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BRPORT_STATE: u16 = 1;

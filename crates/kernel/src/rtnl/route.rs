@@ -46,7 +46,7 @@ pub(crate) fn add_default(via: IpAddr, index: u32) -> Message {
 }
 
 /// A route with all that it may have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NewRoute {
     /// Where it leads.
     pub(crate) to: IpNet,
@@ -71,6 +71,32 @@ pub(crate) struct NewRoute {
 }
 
 impl NewRoute {
+    /// Reads the body of an RTM_NEWROUTE; none if it leaves by no device, or by several.
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let &[family, prefix, _, _, table, _, scope, _, flags, ..] = body else { return None };
+        let attrs = Attrs::new(body.get(RTMSG..)?);
+        let everything = match i32::from(family) {
+            libc::AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+            libc::AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return None,
+        };
+        let to = attrs.get(RTA_DST).map_or(Some(everything), address_from)?;
+        let other = attrs.get(RTA_VIA).and_then(|via| address_from(via.get(2..)?));
+        let metrics = attrs.nested(RTA_METRICS);
+        Some(Self {
+            to: IpNet::new(to, prefix).ok()?,
+            index: attrs.u32(RTA_OIF)?,
+            via: attrs.get(RTA_GATEWAY).and_then(address_from).or(other),
+            onlink: flags & RTNH_F_ONLINK != 0,
+            source: attrs.get(RTA_PREFSRC).and_then(address_from),
+            table: attrs.u32(RTA_TABLE).unwrap_or_else(|| table.into()),
+            scope,
+            priority: attrs.u32(RTA_PRIORITY),
+            mtu: metrics.u32(RTAX_MTU),
+            advmss: metrics.u32(RTAX_ADVMSS),
+        })
+    }
+
     /// Adds it.
     pub(crate) fn add(&self) -> Message {
         let header = rtmsg(family_number(self.to.addr()), RTPROT_BOOT, RTN_UNICAST);
@@ -150,7 +176,7 @@ pub(crate) fn delete_to_host(to: IpAddr, index: u32) -> Message {
     to_host(RTM_DELROUTE, 0, to, index)
 }
 
-/// Asks for the unicast routes of the main table, both families.
+/// Asks for the unicast routes of all tables, both families.
 pub(crate) fn dump() -> Message {
     Message::new(RTM_GETROUTE, NLM_F_DUMP, &rtmsg(0, 0, RTN_UNICAST))
 }
@@ -237,7 +263,26 @@ fn first_hop(hops: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Family, Route, add_default};
+    use super::{Family, NewRoute, Route, add_default};
+
+    #[test]
+    fn a_route_reads_back_with_all_that_it_has() {
+        let route = NewRoute {
+            to: "10.9.0.0/16".parse().unwrap(),
+            index: 3,
+            via: Some("fe80::1".parse().unwrap()),
+            onlink: true,
+            source: Some("10.1.0.2".parse().unwrap()),
+            table: 1000,
+            scope: 0,
+            priority: Some(7),
+            mtu: Some(1300),
+            advmss: None,
+        };
+        assert_eq!(NewRoute::parse(&route.add().finish(1, 0)[16..]), Some(route));
+        let default = NewRoute { to: "::/0".parse().unwrap(), via: None, mtu: None, ..route };
+        assert_eq!(NewRoute::parse(&default.add().finish(1, 0)[16..]), Some(default));
+    }
 
     #[test]
     fn a_default_route_reads_back() {
