@@ -135,13 +135,13 @@ pub(crate) fn create_leg(name: &IfName, master: u32, mtu: u32) -> Message {
 
 /// Pins a bridge's MAC to the one that it has, lets it route to 127.0.0.0/8 (see
 /// [`configure_bridge`](super::link::configure_bridge)), and gives it an MTU of its own.
-pub(crate) fn pin_bridge(index: u32, mac: Mac, mtu: Option<u32>, no_link_local: bool) -> Message {
+pub(crate) fn pin_bridge(index: u32, mac: Mac, mtu: Option<u32>) -> Message {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
     message.attr(IFLA_ADDRESS, &mac.bytes());
     if let Some(mtu) = mtu {
         message.attr_u32(IFLA_MTU, mtu);
     }
-    per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), no_link_local);
+    per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), false);
     message
 }
 
