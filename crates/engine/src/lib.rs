@@ -30,7 +30,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use linkspan_model::Id;
+use linkspan_model::{Id, Mac};
 use linkspan_plan::{Kernel, Step};
 use linkspan_store::Store;
 
@@ -150,6 +150,18 @@ fn random_id() -> Result<Id, Error> {
     getrandom::fill(&mut bytes)
         .map_err(|cause| Error::refused("no random identity can be made").because(cause.to_string()))?;
     Ok(Id::from_bytes(bytes))
+}
+
+/// A MAC by chance, of those that everybody may give out (IEEE 802: locally administered).
+///
+/// # Errors
+/// If the kernel has no random bytes.
+pub fn random_mac() -> Result<Mac, Error> {
+    let mut bytes = [0; 6];
+    getrandom::fill(&mut bytes)
+        .map_err(|cause| Error::refused("no random MAC can be made").because(cause.to_string()))?;
+    bytes[0] = bytes[0] & 0xfe | 2;
+    Ok(Mac::from_bytes(bytes))
 }
 
 /// Seconds since 1970.

@@ -1,12 +1,35 @@
 //! The plugins, each by the name that it is called by.
 
+mod device;
+mod dummy;
+mod host_device;
+mod ipvlan;
 mod loopback;
+mod mac;
+mod macvlan;
+mod master;
+mod sbr;
+mod tap;
+mod vlan;
+mod vrf;
 
 use crate::Plugin;
 use crate::ipam::{HostLocal, Static};
 
 /// All of them.
-pub const ALL: &[&dyn Plugin] = &[&HostLocal::ALONE, &loopback::Loopback, &Static::ALONE];
+pub const ALL: &[&dyn Plugin] = &[
+    &dummy::Dummy,
+    &host_device::HostDevice,
+    &HostLocal::ALONE,
+    &ipvlan::Ipvlan,
+    &loopback::Loopback,
+    &macvlan::Macvlan,
+    &sbr::Sbr,
+    &Static::ALONE,
+    &tap::Tap,
+    &vlan::Vlan,
+    &vrf::Vrf,
+];
 
 /// The one of this name.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
