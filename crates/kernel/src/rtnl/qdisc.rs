@@ -180,6 +180,24 @@ pub(crate) fn dump_filters(device: u32) -> Message {
     Message::new(RTM_GETTFILTER, NLM_F_DUMP, &tcmsg(device, 0, TC_H_CLSACT_INGRESS, 0))
 }
 
+/// As [`dump_filters`], of a device with `ingress`.
+pub(crate) fn dump_ingress_filters(device: u32) -> Message {
+    Message::new(RTM_GETTFILTER, NLM_F_DUMP, &tcmsg(device, 0, INGRESS, 0))
+}
+
+/// Whether the body of an RTM_NEWQDISC is of a token bucket that keeps `limit`, as exactly as the kernel counts.
+pub(crate) fn keeps(body: &[u8], wanted: Limit) -> bool {
+    let ticks = |limit: Limit| {
+        let time = u128::from(limit.burst.bytes()) * u128::from(NANOSECONDS) / u128::from(TICK_NANOSECONDS);
+        time / u128::from(limit.rate.bytes().max(1))
+    };
+    // What is read back was rounded down to a byte.
+    let byte = ticks(Limit { burst: Size::from_bytes(1), ..wanted });
+    limit(body).is_some_and(|found| {
+        found.rate == wanted.rate && ticks(found).abs_diff(ticks(wanted)) <= 2 + byte + ticks(wanted) / 1000
+    })
+}
+
 /// The limit that a token bucket keeps, out of the body of an RTM_NEWQDISC; none if it is no token bucket. The burst
 /// is what comes back of it: the kernel keeps the time that it takes.
 pub(crate) fn limit(body: &[u8]) -> Option<Limit> {
