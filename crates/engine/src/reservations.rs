@@ -77,14 +77,18 @@ impl<K: Kernel> Engine<K> {
     /// # Errors
     /// If that cannot be found out, or not be removed.
     pub fn release(&mut self, directory: &str, holder: &Holder) -> Result<(), Error> {
-        let known = self.store.read(|tx| tx.reserved_for(directory, holder))?;
+        let (known, has_more) = self.store.read(|tx| {
+            let has_more = tx.was_served_by_another(directory, holder)?;
+            Ok::<_, Error>((tx.reserved_for(directory, holder)?, has_more))
+        })?;
         let known: Vec<_> = of(&known, holder).cloned().collect();
         if let Some(place) = Directory::find(directory)? {
             let mut found = false;
             for reservation in &known {
                 found |= place.remove(reservation)?;
             }
-            if !found {
+            // Another program may have given its holder more since it was seen.
+            if has_more || !found {
                 for reservation in of(&place.all()?, holder) {
                     place.remove(reservation)?;
                 }
@@ -143,7 +147,8 @@ impl<K: Kernel> Engine<K> {
         let Some(place) = Directory::find(directory)? else { return Ok(0) };
         let news = self.unknown(directory, &place)?;
         self.store.write(|tx| {
-            news.iter().try_for_each(|reservation| tx.reserve(directory, reservation)).map_err(Error::from)
+            let note = |reservation| tx.reserved_by_another(directory, reservation);
+            news.iter().try_for_each(note).map_err(Error::from)
         })?;
         Ok(news.len())
     }
@@ -222,7 +227,10 @@ fn known(tx: &Tx<'_>, directory: &str, holder: &Holder, sets: usize) -> Result<K
 
 /// Writes down what is about to be put aside, and what others have.
 fn note(tx: &Tx<'_>, directory: &str, news: &[Reservation], ours: &[Reservation]) -> Result<(), Error> {
-    for reservation in news.iter().chain(ours) {
+    for reservation in news {
+        tx.reserved_by_another(directory, reservation)?;
+    }
+    for reservation in ours {
         tx.reserve(directory, reservation)?;
     }
     for (number, reservation) in (0..).zip(ours) {

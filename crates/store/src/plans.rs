@@ -74,6 +74,7 @@ fn short_path(tx: &Tx<'_>) -> Result<(), StoreError> {
     let holder = Holder { container: "c".to_owned(), ifname: "eth0".to_owned() };
     tx.reserve("/d", &Reservation { address: "10.0.0.2".parse().unwrap(), holder: holder.clone() })?;
     tx.reserved_for("/d", &holder)?;
+    tx.was_served_by_another("/d", &holder)?;
     tx.formerly_reserved("/d")?;
     tx.set_last_reserved("/d", 0, "10.0.0.2".parse().unwrap())?;
     tx.last_reserved("/d", 0)?;

@@ -9,17 +9,34 @@ use crate::address::Column;
 use crate::{StoreError, Tx};
 
 const RESERVE: &str =
-    "INSERT INTO reservation (directory, address, container, ifname) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (directory, address) DO UPDATE SET
-        container = excluded.container, ifname = excluded.ifname, former = 0";
+    "INSERT INTO reservation (directory, address, container, ifname, \"foreign\") VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (directory, address) DO UPDATE SET container = excluded.container,
+        ifname = excluded.ifname, former = 0, \"foreign\" = excluded.\"foreign\"";
 const HELD: &str = "SELECT address, container, ifname FROM reservation
     WHERE directory = ?1 AND container = ?2 AND ifname IN (?3, '')";
+const SEEN: &str = "SELECT 1 FROM reservation
+    WHERE directory = ?1 AND container = ?2 AND ifname IN (?3, '') AND \"foreign\" = 1";
 
 impl Tx<'_> {
     /// Notes that an address is put aside in `directory`, whatever was known of it before.
     pub fn reserve(&self, directory: &str, reservation: &Reservation) -> Result<(), StoreError> {
+        self.note_reserved(directory, reservation, false)
+    }
+
+    /// Notes that another program was seen to have put an address aside in `directory`.
+    pub fn reserved_by_another(&self, directory: &str, reservation: &Reservation) -> Result<(), StoreError> {
+        self.note_reserved(directory, reservation, true)
+    }
+
+    fn note_reserved(
+        &self,
+        directory: &str,
+        reservation: &Reservation,
+        foreign: bool,
+    ) -> Result<(), StoreError> {
         let Reservation { address, holder } = reservation;
-        self.change(RESERVE, (directory, Column(*address), &holder.container, &holder.ifname)).map(drop)
+        let row = (directory, Column(*address), &holder.container, &holder.ifname, foreign);
+        self.change(RESERVE, row).map(drop)
     }
 
     /// Notes that `address` is put aside in `directory` no more.
@@ -31,6 +48,12 @@ impl Tx<'_> {
     /// What is put aside in `directory` for `holder`.
     pub fn reserved_for(&self, directory: &str, holder: &Holder) -> Result<Vec<Reservation>, StoreError> {
         self.all(HELD, (directory, &holder.container, &holder.ifname), reservation)
+    }
+
+    /// Whether another program was seen to have put something aside in `directory` for `holder`; there may be more.
+    pub fn was_served_by_another(&self, directory: &str, holder: &Holder) -> Result<bool, StoreError> {
+        let seen = self.first(SEEN, (directory, &holder.container, &holder.ifname), |_| Ok(()))?;
+        Ok(seen.is_some())
     }
 
     /// All that is put aside in `directory`.

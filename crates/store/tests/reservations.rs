@@ -31,6 +31,14 @@ fn they_are_found_by_holder_and_by_directory() {
     holder.ifname = "eth1".to_owned();
     assert_eq!(found(&holder, &mut store), ["10.0.0.4"]);
     assert_eq!(store.read(|tx| tx.reserved_in("/d")).unwrap().len(), 4);
+    let by_another = |store: &mut linkspan_store::Store| {
+        store.read(|tx| tx.was_served_by_another("/d", &reservation("10.0.0.3", "b").holder)).unwrap()
+    };
+    assert!(!by_another(&mut store));
+    write(&mut store, |tx| tx.reserved_by_another("/d", &reservation("10.0.0.3", "b")));
+    assert!(by_another(&mut store));
+    write(&mut store, |tx| tx.reserve("/d", &reservation("10.0.0.3", "b")));
+    assert!(!by_another(&mut store));
     write(&mut store, |tx| tx.unreserve("/d", ip("10.0.0.4")));
     assert_eq!(found(&holder, &mut store), [""; 0]);
 }

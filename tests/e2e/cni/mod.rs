@@ -2,5 +2,6 @@
 
 mod calling;
 mod chain;
+mod ipam;
 mod loopback;
 mod protocol;

@@ -162,6 +162,16 @@ fn what_others_put_there_counts() {
 }
 
 #[test]
+fn another_program_was_seen_half_way() {
+    let it = Fixture::new();
+    it.foreign("10.1.2.2", "theirs\r\neth0");
+    it.reserve("ours", NET, &[]).unwrap();
+    it.foreign("fd00::2", "theirs\r\neth0");
+    it.release("theirs");
+    assert_eq!(it.addresses(), ["10.1.2.3"]);
+}
+
+#[test]
 fn what_others_took_away_or_rewrote_does_not_count() {
     let it = Fixture::new();
     it.reserve("gone", NET, &[]).unwrap();
