@@ -165,22 +165,42 @@ impl Verb {
     }
 }
 
-impl Call {
-    /// Reads a call of a plugin that supports `versions`.
+/// A call of which it is known what it says, but not whether it makes sense.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    stdin: Vec<u8>,
+    config: Object,
+    name: String,
+}
+
+impl Letter {
+    /// Reads the configuration of a call that comes in `environment`.
     ///
     /// # Errors
-    /// The first mistake in this order: variables (code 4), input (5), JSON (6), name (7), verb (4), version (1, 6),
-    /// result of former plugins (6).
-    pub fn read(environment: &Environment, stdin: impl Read, versions: &[Version]) -> Result<Self, CniError> {
-        let command = environment.command().unwrap_or_default();
-        let verb = Verb::parse(&command);
-        environment.check(verb)?;
+    /// The first mistake in this order: variables (code 4), input (5), JSON (6), name (7).
+    pub fn read(environment: &Environment, stdin: impl Read) -> Result<Self, CniError> {
+        environment.check(Verb::parse(&environment.command().unwrap_or_default()))?;
         let stdin = drain(stdin)?;
         let (config, name) = named(&stdin)?;
-        let verb = verb.ok_or_else(|| wrong(format!("unknown CNI_COMMAND: {command}")))?;
-        let version = version(verb, &config, versions)?;
-        let prev = previous(verb, &config, version)?;
-        Ok(Self {
+        Ok(Self { stdin, config, name })
+    }
+
+    /// The version to answer in.
+    pub fn version(&self) -> Version {
+        let text = self.config.string("cniVersion").ok().flatten().unwrap_or_default();
+        Version::parse(&text).unwrap_or(Version::NEWEST)
+    }
+
+    /// The call, of a plugin that supports `versions`.
+    ///
+    /// # Errors
+    /// The first mistake in this order: verb (code 4), version (1, 6), result of former plugins (6).
+    pub fn call(self, environment: &Environment, versions: &[Version]) -> Result<Call, CniError> {
+        let command = environment.command().unwrap_or_default();
+        let verb = Verb::parse(&command).ok_or_else(|| wrong(format!("unknown CNI_COMMAND: {command}")))?;
+        let version = version(verb, &self.config, versions)?;
+        let prev = previous(verb, &self.config, version)?;
+        Ok(Call {
             verb,
             container: environment.text("CNI_CONTAINERID"),
             netns: environment.get("CNI_NETNS").map(PathBuf::from),
@@ -188,12 +208,22 @@ impl Call {
             path: environment.get("CNI_PATH").map(directories).unwrap_or_default(),
             args: Args::new(environment.text("CNI_ARGS")),
             version,
-            config,
-            name,
+            config: self.config,
+            name: self.name,
             prev,
-            stdin,
+            stdin: self.stdin,
             may_be_own: ["true", "1"].contains(&&*environment.text("CNI_NETNS_OVERRIDE").to_lowercase()),
         })
+    }
+}
+
+impl Call {
+    /// Reads a call of a plugin that supports `versions`.
+    ///
+    /// # Errors
+    /// As [`Letter::read`] and then [`Letter::call`].
+    pub fn read(environment: &Environment, stdin: impl Read, versions: &[Version]) -> Result<Self, CniError> {
+        Letter::read(environment, stdin)?.call(environment, versions)
     }
 
     /// The result of the plugins before this one.

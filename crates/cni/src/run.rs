@@ -6,6 +6,7 @@ use std::path::Path;
 use linkspan_kernel::netns::Namespace;
 use serde::Serialize;
 
+use crate::call::Letter;
 use crate::error::Code;
 use crate::{Call, CniError, Environment, Host, Plugin, Verb, Version, print};
 
@@ -39,8 +40,10 @@ fn call(
     environment: &Environment,
     stdin: impl Read,
 ) -> Result<String, (CniError, Version)> {
-    let call = Call::read(environment, stdin, plugin.versions()).map_err(|error| (error, Version::NEWEST))?;
-    carry_out(plugin, &call, &mut Host::new()).map_err(|error| (error, call.version))
+    let letter = Letter::read(environment, stdin).map_err(|error| (error, Version::NEWEST))?;
+    let version = letter.version();
+    let call = letter.call(environment, plugin.versions());
+    call.and_then(|call| carry_out(plugin, &call, &mut Host::new())).map_err(|error| (error, version))
 }
 
 fn carry_out(plugin: &dyn Plugin, call: &Call, host: &mut Host) -> Result<String, CniError> {
@@ -48,7 +51,9 @@ fn carry_out(plugin: &dyn Plugin, call: &Call, host: &mut Host) -> Result<String
         Verb::Add => {
             // Before anything is made there; the reference library looks only when all is done.
             not_own(call)?;
-            plugin.add(call, host)?.print(call.version)
+            let result = plugin.add(call, host)?;
+            // Who does not hear what was made has not got it.
+            result.print(call.version).inspect_err(|_| _ = plugin.del(call, host))
         }
         Verb::Del => {
             plugin.del(call, host)?;

@@ -63,6 +63,19 @@ fn a_former_result_is_passed_on() {
 }
 
 #[test]
+fn what_cannot_be_told_is_undone() {
+    run(here!(), || {
+        install();
+        let inside = fresh();
+        // Up to 0.2.0 a result has an address.
+        let config = json!({ "cniVersion": "0.2.0", "name": "lo", "prevResult": {} });
+        let error = call("ADD").with(&config.to_string()).error(999);
+        assert_eq!(error["cniVersion"], "0.2.0");
+        assert!(!inside.succeeds("ping -c1 -W1 127.0.0.1"));
+    });
+}
+
+#[test]
 fn lo_is_checked() {
     run(here!(), || {
         install();

@@ -105,7 +105,7 @@ fn every_mistake_has_its_code_and_changes_nothing() {
         let call = |verb: &str| Call::new("loopback", verb, "/run/netns/box");
         let error = call("ADD").with(&versioned("1.2.0")).error(1);
         assert!(error["details"].as_str().unwrap().contains("1.2.0"), "{error:#}");
-        call("CHECK").with(&versioned("0.3.1")).error(1);
+        assert_eq!(call("CHECK").with(&versioned("0.3.1")).error(1)["cniVersion"], "0.3.1");
         call("GC").with(&versioned("1.0.0")).error(1);
         call("STATUS").with(&versioned("1.0.0")).error(1);
         let missing = call("ADD").without("CNI_IFNAME").env("CNI_NETNS", "").with(CONFIG).error(4);
