@@ -77,7 +77,7 @@ impl Firewall {
         let mut gone = false;
         for (records, merged) in SETS {
             let of_these = |change: &&Change| record(&change.kind).is_some_and(|entry| entry.set == records);
-            let Some(last) = changes.iter().filter(of_these).next_back() else { continue };
+            let Some(last) = changes.iter().rfind(of_these) else { continue };
             let mut there: BTreeSet<Entry> = self.dump(records)?.into_iter().collect();
             for change in changes {
                 match &change.kind {
@@ -164,7 +164,7 @@ mod tests {
             for record in records(&nets) {
                 let (first, last) = record.key.split_at(record.key.len() / 2);
                 let merged = if first.len() == 4 { "home4" } else { "home6" };
-                let start = starts.iter().filter(|start| start.set == merged && start.key.as_slice() <= first).next_back();
+                let start = starts.iter().rfind(|start| start.set == merged && start.key.as_slice() <= first);
                 let Some(start) = start else { return Err(TestCaseError::fail("no interval begins before it")) };
                 let end = ends.iter().find(|end| end.set == merged && end.key > start.key);
                 let covered = end.map_or(start.open, |end| end.key.as_slice() > last);
