@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
@@ -18,6 +19,8 @@ use nix::sched::{CloneFlags, clone};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2, read, write};
 
+/// More descriptors than a command has open, but for one that has opened many namespaces at once.
+const DESCRIPTORS: c_int = 256;
 /// Stack of a process that is made by [`orphan`], in bytes.
 const STACK: usize = 64 * 1024;
 
@@ -211,6 +214,22 @@ pub(crate) fn close_all_but(keep: &mut [c_int]) {
     }
     // SAFETY: as above.
     unsafe { libc::syscall(libc::SYS_close_range, from, u32::MAX, 0) };
+}
+
+/// Closes the files of namespaces: where one is pinned, it cannot be unpinned while the pin is open (EBUSY).
+#[allow(unsafe_code)]
+pub(crate) fn close_namespaces() {
+    for fd in 3..DESCRIPTORS {
+        let mut facts = MaybeUninit::<libc::statfs>::uninit();
+        // SAFETY: there is room for the answer, which is read only if the call succeeded.
+        let is_one = unsafe {
+            libc::fstatfs(fd, facts.as_mut_ptr()) == 0 && facts.assume_init_ref().f_type == libc::NSFS_MAGIC
+        };
+        if is_one {
+            // SAFETY: the caller is a forked child that uses none of them again.
+            unsafe { libc::close(fd) };
+        }
+    }
 }
 
 /// Waits up to `microseconds` for `events` of one of `fds`; gives those that came to each, with hang-ups and errors.

@@ -92,6 +92,8 @@ fn reap(requests: &[u8], link: &OwnedFd, hold: Option<RawFd>) -> Infallible {
     if let Ok(null) = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()) {
         _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
+    // Whoever has made a namespace may unpin it as soon as the caller says that the devices are gone.
+    child::close_namespaces();
     if !requests.is_empty() {
         _ = send_requests(requests);
     }
