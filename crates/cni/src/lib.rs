@@ -14,6 +14,7 @@ pub mod ipam;
 mod json;
 mod part;
 mod plugins;
+mod ports;
 mod print;
 mod result;
 mod run;

@@ -7,7 +7,7 @@ use linkspan_model::{
     Attachment, BridgeOptions, Driver, Endpoint, Guests, Id, IfName, Lease, Mac, Name, NetAttach, Network,
     OptionMap, Part, PublishSpec, Published, Sandbox, Shaping, Wire,
 };
-use linkspan_plan::{Inside, Kernel, State, desired};
+use linkspan_plan::{Inside, Kernel, Scope, State, desired, lacking};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::berth::Berth;
@@ -189,6 +189,22 @@ impl<K: Kernel> Engine<K> {
         Ok(self.store.read(|tx| tx.attachments_on(network))?)
     }
 
+    /// What is missing of an endpoint on a network of ours, in words.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn missing(&mut self, attachment: &Attachment) -> Result<Vec<String>, Error> {
+        let Some((endpoint, sandbox, network)) = self.attachment(attachment)? else {
+            return Ok(vec![format!("there is no {attachment}")]);
+        };
+        let mut wanted = self.ground(&endpoint, &network)?;
+        wanted.merge(desired::sandbox(&sandbox, &self.store.read(|tx| attached(tx, sandbox.id))?));
+        wanted.retain_wires(|device| *device == endpoint.host_ifname());
+        wanted.upper.retain_child(endpoint.id.mark());
+        let found = self.kernel.observe(&Scope::of([&wanted]))?;
+        Ok(lacking(&wanted, &found))
+    }
+
     /// What the plugin `owner` made for an endpoint and is not as it made it any more, in words.
     ///
     /// # Errors
@@ -201,12 +217,11 @@ impl<K: Kernel> Engine<K> {
             return Ok(vec![format!("{owner} made nothing for {attachment}")]);
         };
         let wanted = desired::part(&sandbox, &endpoint, part);
-        let scope = linkspan_plan::Scope::of([&wanted]);
-        let found = self.kernel.observe(&scope)?.firewall.unwrap_or_default();
-        let mut lacking = self.kernel.lacking(sandbox.netns_name(), &part.fixtures)?;
-        let missing = wanted.firewall.iter().flatten().filter(|element| !found.contains(element));
-        lacking.extend(missing.map(|element| format!("element {element}")));
-        Ok(lacking)
+        let scope = Scope::of([&wanted]);
+        let found = self.kernel.observe(&scope)?;
+        let mut missing = self.kernel.lacking(sandbox.netns_name(), &part.fixtures)?;
+        missing.extend(lacking(&wanted, &found));
+        Ok(missing)
     }
 
     /// Takes away what the plugin `owner` made for an endpoint, and the endpoint with the last part; whether there was

@@ -210,6 +210,14 @@ impl<K: Kernel> Engine<K> {
         self.found_network(Network { created: now(), ..draft }, true)
     }
 
+    /// The network called `key`, if there is one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn find_network(&mut self, key: &str) -> Result<Option<Network>, Error> {
+        Ok(self.store.read(|tx| tx.network(key))?)
+    }
+
     /// The network called `key`, as it is before its first use if it always exists.
     pub(crate) fn known_network(&mut self, key: &str) -> Result<Network, Error> {
         let found = self.store.read(|tx| tx.network(key))?.or_else(|| predefined(key));

@@ -5,6 +5,7 @@
 
 mod diff;
 mod kernel;
+mod lacking;
 mod patch;
 mod segment;
 mod shaper;
@@ -23,6 +24,7 @@ pub use diff::diff;
 pub use kernel::{
     CardFacts, Failure, HostPrefix, Inside, Kernel, KernelError, LinkFacts, ParentDevice, PortHolder,
 };
+pub use lacking::lacking;
 pub use patch::{Patch, PatchEnd};
 pub use shaper::{Detour, Shaper};
 pub use state::{Bridge, Element, Elements, Namespace, Peer, Port, Route, Scope, State};

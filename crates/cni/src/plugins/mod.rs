@@ -8,6 +8,7 @@ mod loopback;
 mod mac;
 mod macvlan;
 mod master;
+mod native;
 mod sbr;
 mod tap;
 mod vlan;
@@ -24,6 +25,7 @@ pub const ALL: &[&dyn Plugin] = &[
     &ipvlan::Ipvlan,
     &loopback::Loopback,
     &macvlan::Macvlan,
+    &native::Native,
     &sbr::Sbr,
     &Static::ALONE,
     &tap::Tap,
