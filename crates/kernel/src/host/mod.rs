@@ -109,8 +109,12 @@ impl Host {
         let known = self.sandboxes.get(name).is_some_and(|sandbox| sandbox.namespace.is_at(&path));
         if !known {
             self.sandboxes.remove(name);
-            let Pin::Alive(namespace) = Pin::look(name)? else { return Ok(None) };
-            let route = namespace.within(&self.home, || Socket::open(Family::Route))??;
+            let Pin::Alive(pinned) = Pin::look(name)? else { return Ok(None) };
+            let (namespace, route) =
+                pinned.within(&self.home, || (Namespace::own(), Socket::open(Family::Route)))?;
+            // The file of the pin would keep its mount busy as long as a reaper is at work, and a runtime unmounts what
+            // it has given as soon as its plugin has ended.
+            let (namespace, route) = (namespace.map_err(|error| netns::errno(&error))?, route?);
             self.sandboxes.insert(name.clone(), Sandbox { namespace, route });
         }
         Ok(self.sandboxes.get_mut(name))
