@@ -30,7 +30,7 @@ usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR
            reference plugins; --check fails if a goal is missed.
        cargo xtask soak [--count N] [--seed N]
            Kill linkspan at random instants, repair, look for what was left behind.
-       cargo xtask fuzz-cni [--minutes N] [--seed N] [--case N]
+       cargo xtask fuzz-cni [--minutes N] [--seed N] [--case N] [--only PLUGIN,...]
            Start CNI plugins with mutated environments and configurations, look for panics, hangs and leaks.
        bench, soak and fuzz-cni also take --linkspan FILE, instead of building it, and --state DIR, where their
        databases are (the target directory if not given).

@@ -113,7 +113,7 @@ pub fn traces(fuzz: &Fuzz) -> BTreeSet<String> {
          ip -br link | sed 's/[@ ].*//' | sort | comm -23 - /run/fuzz/bridges | sed 's/^/host: /'
          for name in bare chained; do
            {{ ip -n $name -o link | sed 's/ state .*//; s/<[^>]*>//'; ip -n $name -o -4 address; ip -n $name rule;
-             ip -n $name -4 route show table all; }} | sed \"s/^/$name: /\"
+             ip -n $name -4 route show table all; }} | sed \"/[: ]lo[: ]/d; s/^/$name: /\"
          done
          nft -s list ruleset 2>/dev/null | grep -e '10\\.2[23]\\.' -e veth -e fuzz0 | sed 's/^/nft: /'
          tc qdisc show dev fuzz0 | sed 's/^/fuzz0: /'

@@ -83,9 +83,9 @@ const KEYS: [&str; 14] = [
 ];
 
 /// A call with some mutations, mostly of its configuration.
-pub fn case(random: &mut Random, plugins: &Path) -> Case {
+pub fn case(random: &mut Random, names: &[&str], plugins: &Path) -> Case {
     let verb = random.of(&VERBS);
-    let plugin = random.of(&seeds::NAMES);
+    let plugin = random.of(names);
     let mut case = seeds::case(plugin, verb, plugins);
     if let Ok(mut config) = serde_json::from_slice::<Value>(&case.stdin)
         && !random.once_in(8)
