@@ -2,17 +2,15 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use linkspan_lab::{Attachment, Random, Runtime, sh};
 use serde_json::{Value, json};
 
+use super::calling::{LINKS, install};
 use super::chain::REFERENCE;
-use crate::support::{BINARY, RUN, STATE, has, here, run};
+use crate::support::{RUN, STATE, has, here, run};
 
-/// Where the links to the program under test are.
-const OURS: &str = "/run/bin";
 const DIRECTORY: &str = "/run/cni/networks/pods";
 
 /// A runtime that calls host-local by itself, which is looked for in `plugins`.
@@ -33,9 +31,8 @@ fn runtime(plugins: &str, version: &str) -> Runtime {
 }
 
 fn ours() -> Runtime {
-    fs::create_dir_all(OURS).unwrap();
-    symlink(BINARY, format!("{OURS}/host-local")).unwrap();
-    runtime(OURS, "1.1.0")
+    install();
+    runtime(LINKS, "1.1.0")
 }
 
 /// Ours, and the reference's if this machine has it.
@@ -169,7 +166,7 @@ fn del_frees_whatever_the_configuration_says_by_then() {
         broken["plugins"][0]["ipam"] =
             json!({ "type": "host-local", "subnet": "10.22.0.1/16", "dataDir": "/run/cni//networks/" });
         let broken =
-            Runtime::new([OURS], broken).env("LINKSPAN_STATE_DIR", STATE).env("LINKSPAN_RUN_DIR", RUN);
+            Runtime::new([LINKS], broken).env("LINKSPAN_STATE_DIR", STATE).env("LINKSPAN_RUN_DIR", RUN);
         let refused = broken.del(&Attachment::of("a")).unwrap_err().text;
         assert!(refused.contains("invalid range set 0: Network has host bits set"), "{refused}");
         assert_eq!(held(), [""; 0]);
