@@ -380,6 +380,9 @@ fn extended(tx: &Tx<'_>, sandbox: &Sandbox, request: &FitRequest) -> Result<(End
         let network = tx.network_by_id(endpoint.network)?.ok_or(Error::Overtaken)?;
         let network = with_guests(tx, network, &request.guests)?;
         endpoint.published.extend(part.published.iter().cloned());
+        if endpoint.leases.is_empty() {
+            endpoint.leases.clone_from(&footing.leases);
+        }
         match endpoint.parts.iter_mut().find(|known| known.owner == part.owner) {
             Some(known) => join(known, part),
             None => endpoint.parts.push(part.clone()),

@@ -10,7 +10,10 @@ use crate::part::{inside, leases, sandbox_of};
 use crate::{Call, CniError, CniResult, Dns, Host, Interface, Ip, Route, ipam};
 
 /// IPAM plugins that choose addresses without the device. Others may ask for them through it, as DHCP does.
-const FORESEEING: [&str; 2] = ["host-local", "static"];
+pub const FORESEEING: [&str; 2] = ["host-local", "static"];
+
+/// Scopes from here on reach no further than the link (linux/rtnetlink.h: RT_SCOPE_LINK).
+const LINK_SCOPE: u8 = 253;
 
 /// The device that a plugin gives a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,7 +118,7 @@ impl Device {
 }
 
 /// `outcome`, with the addresses given back if it is none.
-fn released(
+pub fn released(
     call: &Call,
     host: &mut Host,
     outcome: Result<CniResult, CniError>,
@@ -133,9 +136,9 @@ fn released(
 /// # Errors
 /// The first, after both were tried.
 pub fn del(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
-    let released = if ipam::kind(call)?.is_some() { ipam::del(call, host) } else { Ok(()) };
     let gone = call.unfit(host, owner).map(drop);
-    released.and(gone)
+    let released = if ipam::kind(call)?.is_some() { ipam::del(call, host) } else { Ok(()) };
+    gone.and(released)
 }
 
 /// Compares the device of the plugin `owner` with what it made, and with the result of the chain.
@@ -218,8 +221,9 @@ fn addresses(device: &IfName, ips: &[Ip]) -> Vec<Fixture> {
     ips.iter().map(address).collect()
 }
 
-/// The routes of a result, as fixtures for `device`: without a gateway they lead through the first of their family.
-fn routes(device: &IfName, ips: &[Ip], routes: &[Route]) -> Vec<Fixture> {
+/// The routes of a result, as fixtures for `device`: without a gateway they lead through the first of their family, unless
+/// they reach no further than the link.
+pub fn routes(device: &IfName, ips: &[Ip], routes: &[Route]) -> Vec<Fixture> {
     let gateway = |family: Family| {
         let of_family = |gateway: &IpAddr| Family::of(*gateway) == family;
         ips.iter().filter_map(|ip| ip.gateway).find(of_family)
@@ -229,7 +233,10 @@ fn routes(device: &IfName, ips: &[Ip], routes: &[Route]) -> Vec<Fixture> {
             side: Side::Inside,
             to: route.dst.trunc(),
             device: device.clone(),
-            via: route.gw.or_else(|| gateway(Family::of(route.dst.addr()))),
+            via: route.gw.or_else(|| {
+                let is_on_link = route.scope.is_some_and(|scope| scope >= LINK_SCOPE);
+                gateway(Family::of(route.dst.addr())).filter(|_| !is_on_link)
+            }),
             onlink: false,
             source: None,
             table: route.table,

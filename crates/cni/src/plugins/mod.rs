@@ -1,5 +1,6 @@
 //! The plugins, each by the name that it is called by.
 
+mod bridge;
 mod device;
 mod dummy;
 mod host_device;
@@ -9,6 +10,8 @@ mod mac;
 mod macvlan;
 mod master;
 mod native;
+mod pair;
+mod ptp;
 mod sbr;
 mod tap;
 mod vlan;
@@ -19,6 +22,7 @@ use crate::ipam::{HostLocal, Static};
 
 /// All of them.
 pub const ALL: &[&dyn Plugin] = &[
+    &bridge::Bridge,
     &dummy::Dummy,
     &host_device::HostDevice,
     &HostLocal::ALONE,
@@ -26,6 +30,7 @@ pub const ALL: &[&dyn Plugin] = &[
     &loopback::Loopback,
     &macvlan::Macvlan,
     &native::Native,
+    &ptp::Ptp,
     &sbr::Sbr,
     &Static::ALONE,
     &tap::Tap,
