@@ -251,3 +251,66 @@ pub fn routes(device: &IfName, ips: &[Ip], routes: &[Route]) -> Vec<Fixture> {
     };
     routes.iter().enumerate().map(fixture).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use linkspan_model::{DeviceFixture, DeviceKind};
+
+    use super::super::example::{addressed, call};
+    use super::*;
+
+    fn dummy() -> Device {
+        let fixture = DeviceFixture {
+            ifname: "eth0".parse().unwrap(),
+            kind: DeviceKind::Dummy,
+            mac: None,
+            mtu: None,
+            ipv6: false,
+        };
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        Device { owner: "x", fixtures: vec![Fixture::Device(fixture)], mac, announce: true, dns: None }
+    }
+
+    #[test]
+    fn a_device_comes_with_its_addresses_and_routes() {
+        let mut ipam = addressed(&["10.0.0.2/24 10.0.0.1", "fd00::2/64"]);
+        let far = "192.0.2.0/24".parse().unwrap();
+        ipam.routes.push(Route { mtu: Some(1400), ..Route::new(far, None) });
+        ipam.routes.push(Route::new("fd01::/64".parse().unwrap(), None));
+        let (part, footing, result) = dummy().fitted(&call("", r#""x": 0"#), &ipam, false).unwrap();
+        let lines: Vec<String> = part.fixtures.iter().map(ToString::to_string).collect();
+        let expected = [
+            "dummy eth0 in the sandbox",
+            "address 10.0.0.2/24 of eth0 in the sandbox",
+            "address fd00::2/64 of eth0 in the sandbox",
+            "route to 192.0.2.0/24 via 10.0.0.1 dev eth0 in the sandbox",
+            "route to fd01::/64 dev eth0 in the sandbox",
+            "announcement of eth0",
+        ];
+        assert_eq!(lines, expected);
+        let Some(Fixture::Device(device)) = part.fixtures.first() else { panic!("{part:?}") };
+        assert!(device.ipv6);
+        assert_eq!(footing.leases.len(), 2);
+        assert!(result.ips.iter().all(|ip| ip.interface == Some(0)));
+        assert_eq!(result.interfaces[0].sandbox.as_deref(), Some("/run/netns/box"));
+        assert_eq!(result.routes, ipam.routes);
+    }
+
+    #[test]
+    fn addresses_may_come_when_the_device_is_there() {
+        let ipam = addressed(&["fd00::2/64"]);
+        let (part, ..) = dummy().fitted(&call("", r#""x": 0"#), &ipam, true).unwrap();
+        let first = part.fixtures.first().map(ToString::to_string);
+        assert_eq!(first.as_deref(), Some("sysctl net/ipv6/conf/eth0/disable_ipv6 = 0 in the sandbox"));
+    }
+
+    #[test]
+    fn the_configurations_name_servers_go_before_those_of_the_ipam_plugin() {
+        let mut ipam = addressed(&["10.0.0.2/24"]);
+        ipam.dns.nameservers.push("10.0.0.53".to_owned());
+        let call = call("", r#""dns": {"nameservers": ["10.9.9.9"]}"#);
+        let servers = |device: &Device| device.fitted(&call, &ipam, false).unwrap().2.dns.nameservers;
+        assert_eq!(servers(&dummy()), ["10.0.0.53"]);
+        assert_eq!(servers(&Device { dns: dns(&call).unwrap(), ..dummy() }), ["10.9.9.9"]);
+    }
+}

@@ -157,3 +157,40 @@ impl Plugin for HostDevice {
         device::status(call, host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::call;
+    use super::*;
+
+    fn which(rest: &str) -> Result<Which, String> {
+        let is_on_bus =
+            |bus: &str, id: &str| [("pci", "0000:00:1f.6"), ("auxiliary", "sf.1")].contains(&(bus, id));
+        Which::read(&call("", rest), is_on_bus).map_err(|error| error.msg)
+    }
+
+    #[test]
+    fn a_device_is_named_in_one_of_five_ways() {
+        let path = "/sys/devices/pci0000:00/0000:00:1f.6";
+        assert_eq!(which(r#""device": "lan0""#), Ok(Which::Name("lan0".parse().unwrap())));
+        let mac = Which::Address("02:00:00:00:00:01".parse().unwrap());
+        assert_eq!(which(r#""hwaddr": "02:00:00:00:00:01""#), Ok(mac));
+        assert_eq!(which(&format!(r#""kernelpath": "{path}""#)), Ok(Which::Path(path.to_owned())));
+        let at = |bus, id: &str| Ok(Which::Bus(bus, id.to_owned()));
+        assert_eq!(which(r#""pciBusID": "0000:00:1f.6""#), at("pci", "0000:00:1f.6"));
+        let asked = |id: &str| which(&format!(r#""pciBusID": "x", "runtimeConfig": {{"deviceID": "{id}"}}"#));
+        assert_eq!(asked("0000:00:1f.6"), at("pci", "0000:00:1f.6"));
+        assert_eq!(asked("sf.1"), at("auxiliary", "sf.1"));
+        assert_eq!(asked("sf.2"), Err("runtime config DeviceID sf.2 not found or unsupported".to_owned()));
+    }
+
+    #[test]
+    fn a_device_must_be_named_and_paths_stay_in_sysfs() {
+        let missing = r#"specify either "device", "hwaddr", "kernelpath" or "pciBusID""#;
+        assert_eq!(which(r#""ipam": {}"#), Err(missing.to_owned()));
+        for path in ["sys/devices/a", "/sys/class/net", "/sys/devices/../class/net/lan0"] {
+            let error = which(&format!(r#""kernelpath": "{path}""#)).unwrap_err();
+            assert!(error.contains("must be absolute and begin with /sys/devices/"), "{error}");
+        }
+    }
+}

@@ -108,3 +108,24 @@ impl Plugin for Ipvlan {
         device::status(call, host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::call;
+    use super::*;
+
+    #[test]
+    fn the_master_is_named_or_what_was_made_before() {
+        let master = |rest: &str| {
+            let config = Config::read(&call("", rest)).map_err(|error| error.msg)?;
+            Ok::<_, String>(config.master.name.map(|name| name.to_string()))
+        };
+        assert_eq!(master(r#""mode": "l3s""#), Ok(None));
+        let one = r#""prevResult": {"interfaces": [{"name": "net1"}]}"#;
+        assert_eq!(master(one), Ok(Some("net1".to_owned())));
+        assert_eq!(master(&format!(r#""master": "lan0", {one}"#)), Ok(Some("lan0".to_owned())));
+        let two = r#""prevResult": {"interfaces": [{"name": "net1"}, {"name": "net2"}]}"#;
+        assert!(master(two).unwrap_err().contains("lacks a single named interface"));
+        assert_eq!(master(r#""mode": "l4""#), Err(r#"unknown ipvlan mode: "l4""#.to_owned()));
+    }
+}

@@ -99,3 +99,60 @@ impl Plugin for Macvlan {
         device::status(call, host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use linkspan_model::Side;
+
+    use super::super::example::call;
+    use super::*;
+
+    fn master() -> Master {
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        Master { name: "lan0".parse().unwrap(), side: Side::Host, mac, mtu: 1500 }
+    }
+
+    fn chosen() -> Mac {
+        "02:00:00:00:00:02".parse().unwrap()
+    }
+
+    fn device(args: &str, rest: &str) -> Result<Device, CniError> {
+        let call = call(args, rest);
+        Config::read(&call)?.device(&call, &master(), chosen())
+    }
+
+    #[test]
+    fn the_mac_is_by_chance_or_the_masters_or_as_asked_for() {
+        let mac = |args: &str, rest: &str| device(args, rest).unwrap().mac.to_string();
+        assert_eq!(mac("", r#""master": "lan0""#), chosen().to_string());
+        assert_eq!(mac("", r#""mode": "passthru""#), master().mac.to_string());
+        let all = r#""mac": "02:00:00:00:00:0a", "args": {"cni": {"mac": "02:00:00:00:00:0b"}},
+            "runtimeConfig": {"mac": "02:00:00:00:00:0c"}"#;
+        assert_eq!(mac("MAC=02:00:00:00:00:0d", all), "02:00:00:00:00:0c");
+        let by_convention = r#""args": {"cni": {"mac": "02:00:00:00:00:0b"}}"#;
+        assert_eq!(mac("MAC=02:00:00:00:00:0d", by_convention), "02:00:00:00:00:0b");
+        assert_eq!(mac("MAC=02:00:00:00:00:0d", r#""mac": "02:00:00:00:00:0a""#), "02:00:00:00:00:0d");
+        assert!(device("IP=10.0.0.1", r#""master": "lan0""#).is_err());
+    }
+
+    #[test]
+    fn keys_come_through_and_wrong_ones_are_named() {
+        let keys = r#""MASTER": "lan0", "mode": "vepa", "mtu": 1400, "bcqueuelen": 100"#;
+        let made = device("", keys).unwrap();
+        let [Fixture::Device(fixture)] = made.fixtures.as_slice() else { panic!("{made:?}") };
+        let DeviceKind::Macvlan { mode, broadcast_queue, .. } = &fixture.kind else { panic!("{made:?}") };
+        assert_eq!((*mode, *broadcast_queue, fixture.mtu), (MacvlanMode::Vepa, Some(100), Some(1400)));
+        let message = |rest: &str| device("", rest).unwrap_err().msg;
+        assert_eq!(message(r#""mode": "open""#), r#"unknown macvlan mode: "open""#);
+        assert_eq!(message(r#""mtu": 1501"#), "invalid MTU 1501, must be [0, master MTU(1500)]");
+        assert_eq!(message(r#""mtu": -1"#), "invalid MTU -1, must be [0, master MTU(1500)]");
+        assert!(message(r#""linkInContainer": 1"#).contains("linkInContainer"));
+    }
+
+    #[test]
+    fn name_servers_are_the_configurations_alone() {
+        let dns = device("", r#""dns": {"nameservers": ["10.0.0.53"]}"#).unwrap().dns.unwrap();
+        assert_eq!(dns.nameservers, ["10.0.0.53"]);
+        assert!(device("", r#""dns": {}"#).unwrap().dns.is_some_and(|dns| dns.is_empty()));
+    }
+}

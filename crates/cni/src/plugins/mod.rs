@@ -3,6 +3,8 @@
 mod bridge;
 mod device;
 mod dummy;
+#[cfg(test)]
+mod example;
 mod host_device;
 mod ipvlan;
 mod loopback;

@@ -217,3 +217,125 @@ impl Plugin for Sbr {
         call.collect(host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{addressed, call};
+    use super::*;
+
+    fn net1() -> IfName {
+        "eth0".parse().unwrap()
+    }
+
+    /// A route to `to`; `by` is ` via GATEWAY` or ` src SOURCE`.
+    fn route(to: &str, via: Option<&str>, source: Option<&str>) -> RouteFixture {
+        let scope = Some(if via.is_none() && !to.contains(':') { SCOPE_LINK } else { 0 });
+        let address = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        let to = to.parse().unwrap();
+        let (via, source) = (address(via), address(source));
+        RouteFixture { via, source, scope, shared: false, ..on_link(&net1(), to) }
+    }
+
+    /// What is made for `ips`, a line each.
+    fn made(rest: &str, ips: &[&str], routes: &[RouteFixture], used: &[u32]) -> Vec<String> {
+        let config = Config::read(&call("", rest)).unwrap();
+        let result = addressed(ips);
+        let ips: Vec<&Ip> = result.ips.iter().collect();
+        let fixtures = config.fixtures(&net1(), &ips, routes, &used.iter().copied().collect());
+        let brief = |text: String| text.replace(" dev eth0", "").replace(" in the sandbox", "");
+        fixtures.iter().map(|fixture| brief(fixture.to_string())).collect()
+    }
+
+    fn usual() -> Vec<RouteFixture> {
+        vec![
+            route("0.0.0.0/0", Some("192.168.1.1"), None),
+            route("192.168.1.0/24", None, Some("192.168.1.209")),
+            route("192.168.2.0/24", Some("192.168.1.2"), None),
+            route("fe80::/64", None, None),
+        ]
+    }
+
+    #[test]
+    fn routes_go_over_to_a_free_table() {
+        let expected = [
+            "rule from 192.168.1.209/32 table 101",
+            "route to 192.168.1.0/24 table 101",
+            "route to fe80::/64 table 101",
+            "route to 0.0.0.0/0 via 192.168.1.1 table 101",
+            "route to 192.168.2.0/24 via 192.168.1.2 table 101",
+            "no route to 0.0.0.0/0 via 192.168.1.1",
+            "no route to 192.168.2.0/24 via 192.168.1.2",
+            "no route to 192.168.1.0/24",
+        ];
+        assert_eq!(made(r#""x": 0"#, &["192.168.1.209/24 192.168.1.1"], &usual(), &[100, 254]), expected);
+    }
+
+    #[test]
+    fn a_default_route_is_made_if_there_is_none() {
+        let lines = made(r#""x": 0"#, &["192.168.1.209/24 192.168.1.1"], &[], &[]);
+        let expected =
+            ["rule from 192.168.1.209/32 table 100", "route to 0.0.0.0/0 via 192.168.1.1 table 100"];
+        assert_eq!(lines, expected);
+        let fixed = made(r#""gateways": ["192.168.1.9"]"#, &["192.168.1.209/24 192.168.1.1"], &usual(), &[]);
+        assert!(fixed.contains(&"route to 0.0.0.0/0 via 192.168.1.9 table 100".to_owned()), "{fixed:#?}");
+        assert!(!fixed.contains(&"route to 0.0.0.0/0 via 192.168.1.1 table 100".to_owned()), "{fixed:#?}");
+    }
+
+    #[test]
+    fn each_address_has_its_table_and_what_is_within_its_subnet() {
+        let mut routes = usual();
+        routes.push(route("192.168.101.0/24", None, Some("192.168.101.209")));
+        let ips = ["192.168.1.209/24 192.168.1.1", "192.168.101.209/24 192.168.101.1", "fd00::10/64 fd00::1"];
+        let lines = made(r#""x": 0"#, &ips, &routes, &[101]);
+        for line in [
+            "rule from 192.168.101.209/32 table 102",
+            "route to 192.168.101.0/24 table 102",
+            "route to 0.0.0.0/0 via 192.168.101.1 table 102",
+            "rule from fd00::10/128 table 103",
+            "route to ::/0 via fd00::1 table 103",
+            "route to fe80::/64 table 103",
+        ] {
+            assert!(lines.contains(&line.to_owned()), "{line} in {lines:#?}");
+        }
+        assert!(!lines.contains(&"route to 192.168.101.0/24 table 100".to_owned()), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_table_of_others_gets_rules_alone() {
+        let lines =
+            made(r#""table": 5000"#, &["192.168.1.209/24 192.168.1.1", "fd00::1/64"], &usual(), &[5000]);
+        assert_eq!(lines, ["rule from 192.168.1.209/32 table 5000", "rule from fd00::1/128 table 5000"]);
+    }
+
+    #[test]
+    fn hints_leave_subnets_in_the_main_table() {
+        let lines = made(r#""addSourceHints": true"#, &["192.168.1.209/24"], &usual(), &[]);
+        assert!(lines.contains(&"no route to 192.168.2.0/24 via 192.168.1.2".to_owned()), "{lines:#?}");
+        assert!(!lines.contains(&"no route to 192.168.1.0/24".to_owned()), "{lines:#?}");
+        let lines = made(r#""addSourceHints": true"#, &["192.168.1.209/24"], &[], &[]);
+        assert_eq!(lines.last().unwrap(), "route to 192.168.1.0/24");
+    }
+
+    #[test]
+    fn wrong_gateways_are_named() {
+        let refused =
+            |list: &str| Config::read(&call("", &format!(r#""gateways": {list}"#))).unwrap_err().msg;
+        assert_eq!(refused(r#"["x"]"#), "invalid static gateway IP address: x");
+        let twice = "gateways list contains multiple IPv4 addresses: 10.0.0.1 and 10.0.0.2";
+        assert_eq!(refused(r#"["10.0.0.1", "10.0.0.2"]"#), twice);
+        assert!(refused(r#"["10.0.0.1", "fd00::1", "fd00::2"]"#).contains("more than 2 entries"));
+    }
+
+    #[test]
+    fn addresses_of_other_interfaces_are_not_touched() {
+        let call = call(
+            "",
+            r#""prevResult": {"interfaces": [{"name": "eth0"}, {"name": "net7"}], "ips": [
+                {"address": "10.0.0.1/24"}, {"address": "10.0.0.2/24", "interface": 0},
+                {"address": "10.0.0.3/24", "interface": 1}, {"address": "10.0.0.4/24", "interface": 9}]}"#,
+        );
+        let ours = ours(&call, call.prev.as_ref().unwrap()).unwrap();
+        let ours: Vec<String> = ours.iter().map(|ip| ip.address.addr().to_string()).collect();
+        assert_eq!(ours, ["10.0.0.1", "10.0.0.2", "10.0.0.4"]);
+    }
+}

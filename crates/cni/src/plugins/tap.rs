@@ -89,3 +89,27 @@ impl Plugin for Tap {
         device::status(call, host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::call;
+    use super::*;
+
+    #[test]
+    fn a_tap_is_for_whom_it_is_said_and_on_the_bridge_inside() {
+        let call = call("", r#""owner": 0, "group": 5, "multiQueue": true, "mtu": 0, "bridge": "br1""#);
+        let made = Config::read(&call).unwrap().device(&call, Mac::default()).unwrap();
+        let [Fixture::Device(tap), Fixture::Member { master, .. }] = made.fixtures.as_slice() else {
+            panic!("{made:?}")
+        };
+        let kind = DeviceKind::Tap { multi_queue: true, owner: Some(0), group: Some(5) };
+        assert_eq!((&tap.kind, tap.mtu, master.as_str()), (&kind, None, "br1"));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let error = Config::read(&call("", r#""selinuxContext": "system_u:object_r:x_t:s0""#)).err().unwrap();
+        assert_eq!(error.code, Code::FIELD);
+        assert!(error.msg.contains("selinuxContext") && error.msg.contains("x_t"), "{error}");
+    }
+}

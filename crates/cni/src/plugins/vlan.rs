@@ -83,3 +83,22 @@ impl Plugin for Vlan {
         device::status(call, host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::call;
+    use super::*;
+
+    #[test]
+    fn a_vlan_needs_a_master_and_a_number_that_is_one() {
+        let id =
+            |rest: &str| Config::read(&call("", rest)).map(|config| config.id).map_err(|error| error.msg);
+        assert_eq!(id(r#""master": "lan0", "vlanId": 4094"#), Ok(4094));
+        assert_eq!(id(r#""master": "lan0""#), Ok(0));
+        assert!(id(r#""vlanId": 7"#).unwrap_err().contains("\"master\" field is required"));
+        for wrong in ["4095", "-1", "70000"] {
+            let error = id(&format!(r#""master": "lan0", "vlanId": {wrong}"#)).unwrap_err();
+            assert!(error.starts_with(&format!("invalid VLAN ID {wrong}")), "{error}");
+        }
+    }
+}

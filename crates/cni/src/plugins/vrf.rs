@@ -106,3 +106,61 @@ impl Plugin for Vrf {
         call.collect(host)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::call;
+    use super::*;
+
+    fn device(index: u32, name: &str, master: Option<u32>, vrf_table: Option<u32>) -> DeviceFacts {
+        DeviceFacts {
+            index,
+            name: name.parse().unwrap(),
+            kind: if vrf_table.is_some() { "vrf" } else { "veth" }.to_owned(),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            loopback: false,
+            promisc: false,
+            allmulti: false,
+            tx_queue: 0,
+            master,
+            peer: None,
+            alias: None,
+            vrf_table,
+            addresses: Vec::new(),
+        }
+    }
+
+    fn table(rest: &str, devices: &[DeviceFacts]) -> Result<u32, String> {
+        let config = Config::read(&call("", rest)).map_err(|error| error.msg)?;
+        let fixtures = config.fixtures(&"eth0".parse().unwrap(), devices).map_err(|error| error.msg)?;
+        match fixtures.as_slice() {
+            [Fixture::Vrf { table, .. }, Fixture::Member { .. }] => Ok(*table),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_is_asked_for_or_that_of_the_vrf_or_the_first_that_is_free() {
+        let eth0 = device(2, "eth0", None, None);
+        let with = |other: DeviceFacts| [eth0.clone(), other];
+        assert_eq!(table(r#""vrfName": "blue""#, &with(device(3, "red", None, Some(1)))), Ok(2));
+        assert_eq!(table(r#""vrfname": "red""#, &with(device(3, "red", None, Some(7)))), Ok(7));
+        assert_eq!(table(r#""vrfname": "blue", "table": 1"#, &with(device(3, "red", None, Some(1)))), Ok(1));
+        let other = table(r#""vrfname": "red", "table": 8"#, &with(device(3, "red", None, Some(7))));
+        assert_eq!(other, Err("VRF red already exist with different routing table 7".to_owned()));
+        let taken = table(r#""vrfname": "red""#, &with(device(3, "red", None, None)));
+        assert_eq!(taken, Err("red is veth, not a VRF".to_owned()));
+    }
+
+    #[test]
+    fn the_interface_must_be_there_and_under_nothing() {
+        let under = [device(2, "eth0", Some(3), None), device(3, "red", None, Some(1))];
+        let error = table(r#""vrfname": "blue""#, &under).unwrap_err();
+        assert_eq!(error, "interface eth0 has already a master set: red");
+        assert_eq!(table(r#""vrfname": "a""#, &[]), Err("could not get link by name eth0".to_owned()));
+        let error = table(r#""vrfname": """#, &[]).unwrap_err();
+        assert_eq!(error, "configuration is expected to have a valid vrf name");
+    }
+}
