@@ -81,7 +81,25 @@ impl Call {
     /// If the kernel does not let it go.
     pub fn unfit(&self, host: &mut Host, owner: &str) -> Result<bool, CniError> {
         let attachment = self.attachment()?;
-        Ok(host.engine()?.unfit(&attachment, owner)?)
+        let engine = host.engine()?;
+        if engine.unfit(&attachment, owner)? {
+            return Ok(true);
+        }
+        match self.renamed(host, &attachment, owner)? {
+            Some(former) => Ok(host.engine()?.unfit(&former, owner)?),
+            None => Ok(false),
+        }
+    }
+
+    /// How what this call is about was called, if the network has another name now.
+    fn renamed(
+        &self,
+        host: &mut Host,
+        attachment: &Attachment,
+        owner: &str,
+    ) -> Result<Option<Attachment>, CniError> {
+        let Some(netns) = &self.netns else { return Ok(None) };
+        Ok(host.engine()?.renamed(attachment, owner, netns)?)
     }
 
     /// That what the plugin `owner` made is as it made it.
@@ -89,8 +107,12 @@ impl Call {
     /// # Errors
     /// Naming what differs.
     pub fn compare(&self, host: &mut Host, owner: &str) -> Result<(), CniError> {
-        let attachment = self.attachment()?;
-        let lacking = host.engine()?.lacking(&attachment, owner)?;
+        let mut attachment = self.attachment()?;
+        if host.engine()?.attachment(&attachment)?.is_none() {
+            attachment = self.renamed(host, &attachment, owner)?.unwrap_or(attachment);
+        }
+        let said = self.prev.as_ref().and_then(|prev| inside(self, prev)?.1.mac.as_ref()?.parse().ok());
+        let lacking = host.engine()?.lacking(&attachment, owner, said)?;
         match lacking.split_first() {
             None => Ok(()),
             Some((first, others)) => {

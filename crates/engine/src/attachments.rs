@@ -13,6 +13,7 @@ use linkspan_store::{Mode, Object, Tx};
 use crate::berth::Berth;
 use crate::converge::attached;
 use crate::error::Obstacle;
+use crate::expected::expected;
 use crate::networks::end_all;
 use crate::publish::{publish, sandbox_of};
 use crate::wires::{refuse_pending, wire};
@@ -205,11 +206,17 @@ impl<K: Kernel> Engine<K> {
         Ok(lacking(&wanted, &found))
     }
 
-    /// What the plugin `owner` made for an endpoint and is not as it made it any more, in words.
+    /// What the plugin `owner` made for an endpoint and is not as it made it any more, in words. What other plugins have set
+    /// since is theirs; so is the MAC, which is to be `mac` by now if that is given.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
-    pub fn lacking(&mut self, attachment: &Attachment, owner: &str) -> Result<Vec<String>, Error> {
+    pub fn lacking(
+        &mut self,
+        attachment: &Attachment,
+        owner: &str,
+        mac: Option<Mac>,
+    ) -> Result<Vec<String>, Error> {
         let Some((endpoint, sandbox, _)) = self.attachment(attachment)? else {
             return Ok(vec![format!("there is no {attachment}")]);
         };
@@ -219,7 +226,8 @@ impl<K: Kernel> Engine<K> {
         let wanted = desired::part(&sandbox, &endpoint, part);
         let scope = Scope::of([&wanted]);
         let found = self.kernel.observe(&scope)?;
-        let mut missing = self.kernel.lacking(sandbox.netns_name(), &part.fixtures)?;
+        let fixtures = expected(&endpoint.ifname, &endpoint.parts, part, mac);
+        let mut missing = self.kernel.lacking(sandbox.netns_name(), &fixtures)?;
         missing.extend(lacking(&wanted, &found));
         Ok(missing)
     }

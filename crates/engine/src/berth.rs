@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Name, NamespaceSource, Runtime, Sandbox};
+use linkspan_model::{Attachment, Endpoint, Name, NamespaceSource, Runtime, Sandbox};
 use linkspan_plan::{Inside, Kernel};
 use linkspan_store::Tx;
 
@@ -63,6 +63,34 @@ impl<K: Kernel> Engine<K> {
             name,
         };
         Ok(Berth { sandbox, is_new: true, inside })
+    }
+
+    /// How a runtime called what it means by `attachment` when the plugin `owner` made its part, if the network had another
+    /// name then: the container, its interface and the namespace, which the file `netns` stands for, are the same.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn renamed(
+        &mut self,
+        attachment: &Attachment,
+        owner: &str,
+        netns: &Path,
+    ) -> Result<Option<Attachment>, Error> {
+        let (path, _) = place(netns);
+        let source = NamespaceSource::Path(path);
+        self.store.read(|tx| {
+            for id in tx.endpoints_of_container(&attachment.container)? {
+                let is_it = |endpoint: &Endpoint| {
+                    endpoint.ifname == attachment.ifname && endpoint.part(owner).is_some()
+                };
+                let Some(endpoint) = tx.endpoint(id)?.filter(is_it) else { continue };
+                let sandbox = tx.sandbox_by_id(endpoint.sandbox)?;
+                if sandbox.is_some_and(|sandbox| sandbox.namespace == source) {
+                    return Ok(tx.attachment_of(id)?);
+                }
+            }
+            Ok(None)
+        })
     }
 }
 

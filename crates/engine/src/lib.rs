@@ -10,6 +10,7 @@ mod berth;
 mod converge;
 mod cores;
 mod error;
+mod expected;
 mod flat;
 mod foreign;
 mod machines;

@@ -171,7 +171,7 @@ fn parts_come_and_go_in_any_order() {
         assert_eq!((main.id, network.name.as_str()), (chained.id, "pods"));
         assert_eq!(chained.published.len(), 1);
         assert_eq!(
-            site.engine().lacking(&attachment(CONTAINER, "eth0"), "portmap").unwrap(),
+            site.engine().lacking(&attachment(CONTAINER, "eth0"), "portmap", None).unwrap(),
             Vec::<String>::new()
         );
         site.assert_in_order();
