@@ -13,6 +13,7 @@ mod macvlan;
 mod master;
 mod native;
 mod pair;
+mod portmap;
 mod ptp;
 mod sbr;
 mod tap;
@@ -32,6 +33,7 @@ pub const ALL: &[&dyn Plugin] = &[
     &loopback::Loopback,
     &macvlan::Macvlan,
     &native::Native,
+    &portmap::Portmap,
     &ptp::Ptp,
     &sbr::Sbr,
     &Static::ALONE,
