@@ -58,7 +58,7 @@ impl<K: Kernel> Engine<K> {
             self.store.write(|tx| note(tx, directory, &news, &reservations))?;
             let mut made = 0;
             let put = put_all(&place, &reservations, &mut made);
-            if made == reservations.len() {
+            if put.is_ok() && made == reservations.len() {
                 return Ok(chosen);
             }
             // Without a failure somebody who does not heed the lock was faster; what he has is seen to be in use now.
@@ -117,13 +117,14 @@ impl<K: Kernel> Engine<K> {
         choose(&place, sets, &vec![None; sets.len()]).map(drop)
     }
 
-    /// Gives back all that is put aside in `directory`, whoever did it, but for those that are `alive`; what it was.
+    /// Gives back all that is put aside in `directory`, whoever did it, but for those that are `alive`; what it was. One
+    /// without an interface stands for all of its container's.
     ///
     /// # Errors
     /// If that cannot be found out, or not be removed.
     pub fn release_others(&mut self, directory: &str, alive: &[Holder]) -> Result<Vec<Reservation>, Error> {
-        let is_stale =
-            |reservation: &Reservation| !alive.iter().any(|holder| holder.owns(&reservation.holder));
+        let is_alive = |found: &Holder| alive.iter().any(|holder| holder.owns(found) || found.owns(holder));
+        let is_stale = |reservation: &Reservation| !is_alive(&reservation.holder);
         let mut released = Vec::new();
         let place = Directory::find(directory)?;
         if let Some(place) = &place {
@@ -137,20 +138,6 @@ impl<K: Kernel> Engine<K> {
         let gone = known.into_iter().filter(|known| place.as_ref().is_none_or(|place| !place.holds(known)));
         self.forget(directory, &gone.collect::<Vec<_>>())?;
         Ok(released)
-    }
-
-    /// Takes over all that other programs have put aside in `directory`; how much that is.
-    ///
-    /// # Errors
-    /// If the directory or the store cannot be used.
-    pub fn adopt_reservations(&mut self, directory: &str) -> Result<usize, Error> {
-        let Some(place) = Directory::find(directory)? else { return Ok(0) };
-        let news = self.unknown(directory, &place)?;
-        self.store.write(|tx| {
-            let note = |reservation| tx.reserved_by_another(directory, reservation);
-            news.iter().try_for_each(note).map_err(Error::from)
-        })?;
-        Ok(news.len())
     }
 
     /// Removes the files of addresses that were put aside before the host booted. What cannot be done now, as somebody is

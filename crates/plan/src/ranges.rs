@@ -120,7 +120,9 @@ impl RangeSet {
         let whole = |range: &Range| (number(range.first), number(range.last));
         let after = rest.iter().enumerate().map(move |(place, range)| match home {
             // The first of the rest is the one that the previous address is of.
-            Some((_, previous)) if place == 0 => (range, (number(previous) + 1, number(range.last))),
+            Some((_, previous)) if place == 0 => {
+                (range, (number(previous).saturating_add(1), number(range.last)))
+            }
             _ => (range, whole(range)),
         });
         let round = before.iter().map(move |range| (range, whole(range)));

@@ -77,6 +77,8 @@ fn addresses_are_given_in_turn() {
     assert_eq!(first(&several, Some("10.0.0.2"), &[]).unwrap(), "10.0.1.2");
     assert_eq!(first(&several, Some("10.0.2.2"), &[]).unwrap(), "10.0.0.2");
     assert_eq!(first(&several, Some("10.0.1.2"), &["10.0.2.2", "10.0.0.2", "10.0.1.2"]), None);
+    let last = first(&set(&["::/0"]), Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), &[]);
+    assert!(last.is_some());
     let wide = set(&["2001:db8::/32"]);
     assert_eq!(first(&wide, Some("2001:db8:ff::ffff"), &[]).unwrap(), "2001:db8:ff::1:0");
 }

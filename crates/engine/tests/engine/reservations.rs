@@ -219,6 +219,16 @@ fn whoever_is_killed_half_way_leaves_nothing_in_the_way() {
 }
 
 #[test]
+fn what_cannot_be_written_whole_is_not_written_at_all() {
+    let it = Fixture::new();
+    fs::create_dir_all(it.path.join("last_reserved_ip.1")).unwrap();
+    let failed = it.reserve("a", &["10.1.2.0/29", "fd00::/64"], &[]).unwrap_err();
+    assert!(failed.contains("last_reserved_ip.1"), "{failed}");
+    assert_eq!(it.addresses(), [""; 0]);
+    assert!(it.site.store().read(|tx| tx.reserved_in(&it.directory)).unwrap().is_empty());
+}
+
+#[test]
 fn nothing_outlives_the_boot() {
     let mut it = Fixture::new();
     it.reserve("a", NET, &[]).unwrap();
@@ -256,6 +266,9 @@ fn only_what_is_alive_stays() {
     let released: BTreeSet<String> = released.iter().map(|one| one.address.to_string()).collect();
     assert_eq!(released, ["10.1.2.3", "10.1.2.5", "10.1.2.7"].map(str::to_owned).into());
     assert_eq!(it.addresses(), ["10.1.2.2", "10.1.2.4", "10.1.2.6"]);
+    let any = Holder { ifname: String::new(), ..holder("a") };
+    it.site.engine().release_others(&it.directory, &[any]).unwrap();
+    assert_eq!(it.addresses(), ["10.1.2.2"]);
     it.site.engine().release_others(&it.directory, &[]).unwrap();
     assert_eq!(it.addresses(), [""; 0]);
     assert!(it.site.store().read(|tx| tx.reserved_in(&it.directory)).unwrap().is_empty());
