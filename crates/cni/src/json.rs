@@ -128,6 +128,19 @@ impl Object {
         self.pairs.iter().rev().find(same).map(|(_, value)| value).filter(|value| **value != Json::Null)
     }
 
+    /// The string under `key` in this very case, which goes before others where an object has two keys that differ in case
+    /// alone; otherwise as [`Self::string`].
+    ///
+    /// # Errors
+    /// As [`Self::string`].
+    pub fn exact_string(&self, key: &str) -> Result<Option<String>, CniError> {
+        let exact = self.pairs.iter().rev().find(|(other, _)| other == key);
+        match exact.and_then(|(_, value)| value.as_str()) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => self.string(key),
+        }
+    }
+
     /// The string under `key`. An empty one is a string too.
     ///
     /// # Errors
@@ -327,6 +340,10 @@ mod tests {
     fn keys_match_in_any_case_and_the_last_one_counts() {
         let config = object(r#"{"mtu": 1, "MTU": 2, "Bridge": "a"}"#);
         assert_eq!(config.number::<u32>("mtu").unwrap(), Some(2));
+        let twice = object(r#"{"address": "a", "Address": {"IP": "b"}}"#);
+        assert_eq!(twice.exact_string("address").unwrap().as_deref(), Some("a"));
+        assert!(twice.string("address").is_err());
+        assert_eq!(config.exact_string("bridge").unwrap().as_deref(), Some("a"));
         assert_eq!(config.string("bridge").unwrap().as_deref(), Some("a"));
         let keys: Vec<&str> = config.pairs().iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["mtu", "MTU", "Bridge"]);

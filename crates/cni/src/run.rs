@@ -51,9 +51,9 @@ fn carry_out(plugin: &dyn Plugin, call: &Call, host: &mut Host) -> Result<String
         Verb::Add => {
             // Before anything is made there; the reference library looks only when all is done.
             not_own(call)?;
-            let result = plugin.add(call, host)?;
-            // Who does not hear what was made has not got it.
-            result.print(call.version).inspect_err(|_| _ = plugin.del(call, host))
+            // What cannot be told in an old version is there all the same, as with the reference library: the runtime
+            // calls DEL after an error.
+            plugin.add(call, host)?.print(call.version)
         }
         Verb::Del => {
             plugin.del(call, host)?;

@@ -63,7 +63,7 @@ fn a_former_result_is_passed_on() {
 }
 
 #[test]
-fn what_cannot_be_told_is_undone() {
+fn what_cannot_be_told_is_there_until_it_is_deleted() {
     run(here!(), || {
         install();
         let inside = fresh();
@@ -71,6 +71,8 @@ fn what_cannot_be_told_is_undone() {
         let config = json!({ "cniVersion": "0.2.0", "name": "lo", "prevResult": {} });
         let error = call("ADD").with(&config.to_string()).error(999);
         assert_eq!(error["cniVersion"], "0.2.0");
+        assert!(inside.succeeds("ping -c1 -W1 127.0.0.1"));
+        call("DEL").with(&config.to_string()).is_silent();
         assert!(!inside.succeeds("ping -c1 -W1 127.0.0.1"));
     });
 }

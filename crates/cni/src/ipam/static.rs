@@ -83,7 +83,8 @@ impl Plugin for Static {
 fn written(ipam: &Object, pairs: &Pairs) -> Result<Vec<Ip>, CniError> {
     let mut ips = Vec::new();
     for object in ipam.objects("addresses")? {
-        let text = object.string("address")?.unwrap_or_default();
+        // Programs that read a configuration and write it again put the parsed form beside it, as "Address".
+        let text = object.exact_string("address")?.unwrap_or_default();
         let gateway = address_at(&object, "gateway")?;
         ips.push(Ip { gateway, ..ip(&text, "the 'address' field is expected to be in")? });
     }
