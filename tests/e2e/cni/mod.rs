@@ -5,3 +5,4 @@ mod chain;
 mod ipam;
 mod loopback;
 mod protocol;
+mod tuning;

@@ -17,6 +17,7 @@ mod portmap;
 mod ptp;
 mod sbr;
 mod tap;
+mod tuning;
 mod vlan;
 mod vrf;
 
@@ -38,6 +39,7 @@ pub const ALL: &[&dyn Plugin] = &[
     &sbr::Sbr,
     &Static::ALONE,
     &tap::Tap,
+    &tuning::Tuning,
     &vlan::Vlan,
     &vrf::Vrf,
 ];

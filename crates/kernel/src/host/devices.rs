@@ -18,6 +18,7 @@ use crate::rtnl::carry::{self, GivenRoute};
 use crate::rtnl::device::Device;
 use crate::rtnl::route::{self, NewRoute, Route};
 use crate::rtnl::{link, rule};
+use crate::sysctl;
 
 /// What is known of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,6 +176,16 @@ impl Host {
             Ok(tables)
         };
         self.ask(Some(netns), look).map_err(|refusal| refusal.of("list the routing tables"))
+    }
+
+    /// The value of a sysctl in a namespace, by its path below /proc/sys, as `net/core/somaxconn`; none if there is none
+    /// such.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn sysctl(&mut self, netns: &Path, key: &str) -> Answer<Option<String>> {
+        let look = || netns::at(netns)?.within(&self.home, || sysctl::read(key))?;
+        look().map_err(|refusal| refusal.of(format!("read sysctl {key}")))
     }
 
     /// The network device of a directory of sysfs, as `/sys/devices/pci0000:00/0000:00:03.0`; none if it has none.
