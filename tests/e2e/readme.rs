@@ -44,6 +44,11 @@ fn tiers() {
 }
 
 #[test]
+fn containers_of_a_cni_runtime() {
+    run(here!(), || paste("Containers of a CNI runtime", ""));
+}
+
+#[test]
 fn ipv6() {
     run(here!(), || paste("IPv6", ""));
 }
