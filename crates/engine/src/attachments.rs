@@ -433,7 +433,7 @@ fn join(known: &mut Part, more: &Part) {
 
 /// The record of a network whose plugins are a runtime's; made at its first use. If one of ours has its name, its is
 /// that with `.cni`.
-fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
+pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
     for name in [called.clone(), format!("{called}.cni").parse()?] {
         match tx.network(name.as_str())?.filter(|found| found.name == name) {
             Some(found) if found.guests.is_some() => return Ok(found),
@@ -470,7 +470,7 @@ fn record(name: Name) -> Result<Network, Error> {
     })
 }
 
-fn with_guests(tx: &Tx<'_>, mut network: Network, more: &Guests) -> Result<Network, Error> {
+pub(crate) fn with_guests(tx: &Tx<'_>, mut network: Network, more: &Guests) -> Result<Network, Error> {
     let mut guests = network.guests.clone().unwrap_or_default();
     if guests.take_in(more) {
         network.guests = Some(guests);

@@ -13,6 +13,7 @@ mod error;
 mod expected;
 mod flat;
 mod foreign;
+mod guests;
 mod machines;
 mod names;
 mod networks;

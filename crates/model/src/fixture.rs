@@ -142,6 +142,11 @@ pub enum Fixture {
     },
     /// Limits at a device on the host.
     Limits(LimitsFixture),
+    /// The isolation of a bridge port on the host: nothing passes between it and others that are isolated.
+    Isolated {
+        /// The port.
+        port: IfName,
+    },
 }
 
 /// A bridge that plugins share.
@@ -363,6 +368,7 @@ impl fmt::Display for Fixture {
             Self::Member { device, master } => write!(f, "{device} under {master} in the sandbox"),
             Self::Announce { device } => write!(f, "announcement of {device}"),
             Self::Limits(limits) => limits.fmt(f),
+            Self::Isolated { port } => write!(f, "isolation of port {port}"),
         }
     }
 }

@@ -5,6 +5,7 @@ mod device;
 mod dummy;
 #[cfg(test)]
 mod example;
+mod firewall;
 mod host_device;
 mod ipvlan;
 mod loopback;
@@ -28,6 +29,7 @@ use crate::ipam::{HostLocal, Static};
 pub const ALL: &[&dyn Plugin] = &[
     &bridge::Bridge,
     &dummy::Dummy,
+    &firewall::Firewall,
     &host_device::HostDevice,
     &HostLocal::ALONE,
     &ipvlan::Ipvlan,

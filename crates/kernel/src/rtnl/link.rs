@@ -267,12 +267,21 @@ pub(crate) fn configure_port(name: &IfName, isolated: bool, hairpin: bool, no_li
 
 /// Lets a frame leave by the bridge port it came from, or no longer.
 pub(crate) fn set_hairpin(name: &IfName, on: bool) -> Message {
+    set_port(name, IFLA_BRPORT_MODE, on)
+}
+
+/// Keeps a bridge port from others that are isolated, or no longer.
+pub(crate) fn set_isolated(name: &IfName, on: bool) -> Message {
+    set_port(name, IFLA_BRPORT_ISOLATED, on)
+}
+
+fn set_port(name: &IfName, flag: u16, on: bool) -> Message {
     let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, true));
     message.attr_str(IFLA_IFNAME, name.as_str());
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_SLAVE_KIND, "bridge");
         info.nest(IFLA_INFO_SLAVE_DATA, |port| {
-            port.attr_u8(IFLA_BRPORT_MODE, on.into());
+            port.attr_u8(flag, on.into());
         });
     });
     message
