@@ -75,11 +75,11 @@ mod tests {
             [device(mac(1), 1500)]
         );
         assert_eq!(
-            expected(&"eth0".parse().unwrap(), &[main.clone()], &main, Some(mac(3))),
+            expected(&"eth0".parse().unwrap(), std::slice::from_ref(&main), &main, Some(mac(3))),
             [device(mac(3), 1500)]
         );
         assert_eq!(
-            expected(&"eth1".parse().unwrap(), &[main.clone()], &main, Some(mac(3))),
+            expected(&"eth1".parse().unwrap(), std::slice::from_ref(&main), &main, Some(mac(3))),
             [device(mac(1), 1500)]
         );
     }

@@ -184,12 +184,8 @@ impl State {
             }
             Step::CreateFirewall => self.firewall = Some([].into()),
             Step::DeleteFirewall => self.firewall = None,
-            Step::AddElement(element) => {
-                self.firewall.get_or_insert_default().insert(element);
-            }
-            Step::DeleteElement(element) => {
-                self.firewall.get_or_insert_default().remove(&element);
-            }
+            Step::AddElement(element) => _ = self.firewall.get_or_insert_default().insert(element),
+            Step::DeleteElement(element) => _ = self.firewall.get_or_insert_default().remove(&element),
             Step::CreateBridge(name, bridge) => {
                 self.bridges.insert(name, bridge);
             }
@@ -231,10 +227,12 @@ impl State {
             Step::CreatePatch(name, patch) => _ = self.patches.insert(name, patch),
             Step::DeletePatch(name, _) => self.patches.retain(|up, patch| *up != name && patch.peer != name),
             Step::Upper(step) => step.apply(self),
-            Step::Fit(_, fixture) if fixture.stays() => {}
-            Step::Fit(namespace, fixture) => self.fixtures.push((namespace, fixture)),
+            // What stays is nobody's.
+            Step::Fit(namespace, fixture) => {
+                self.fixtures.extend((!fixture.stays()).then_some((namespace, fixture)));
+            }
             Step::Unfit(namespace, fixture) => {
-                self.fixtures.retain(|fitted| (&fitted.0, &fitted.1) != (&namespace, &fixture));
+                self.fixtures.retain(|fitted| *fitted != (namespace.clone(), fixture.clone()))
             }
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
