@@ -33,6 +33,7 @@ impl<K: Kernel> Engine<K> {
         labels: &BTreeMap<String, String>,
     ) -> Result<Berth, Error> {
         let (path, pin) = place(netns);
+        // It may be the host's own: the runtime was asked before whether that is meant.
         let inside = self.kernel.look_into(&path)?;
         let (found, name) = self.store.read(|tx| {
             let found = match &pin {

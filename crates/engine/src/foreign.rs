@@ -6,12 +6,18 @@ use linkspan_plan::{Inside, Kernel};
 use crate::{Engine, Error};
 
 impl<K: Kernel> Engine<K> {
-    /// What is in the namespace that a sandbox is to be made in; nothing is in a new one.
+    /// What is in the namespace that a sandbox is to be made in; nothing is in a new one. The host's own is refused: what a
+    /// sandbox is given there, the host would have.
     pub(crate) fn look_into(&mut self, source: &NamespaceSource) -> Result<Inside, Error> {
-        match source {
-            NamespaceSource::Path(path) => Ok(self.kernel.look_into(path)?),
-            _ => Ok(Inside::default()),
+        let NamespaceSource::Path(path) = source else { return Ok(Inside::default()) };
+        let inside = self.kernel.look_into(path)?;
+        if inside.is_host {
+            let path = path.display();
+            return Err(Error::refused(format!("cannot use namespace {path}"))
+                .because(format!("{path} stands for the host's own namespace"))
+                .hinting("use --net host"));
         }
+        Ok(inside)
     }
 
     /// The same of the namespace that `sandbox` has, if it is somebody else's.

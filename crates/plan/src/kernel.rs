@@ -80,8 +80,7 @@ pub trait Kernel {
     /// What is in somebody else's network namespace, which the file `path` stands for.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] if there is no such file or process; if the file stands for no network namespace, or for
-    /// the host's own.
+    /// [`Failure::NotFound`] if there is no such file or process; if the file stands for no network namespace.
     fn look_into(&mut self, path: &Path) -> Result<Inside, KernelError>;
 
     /// Whether the namespace pinned under `name` is held by nothing but that pin: `source`, the file that it was given
@@ -125,6 +124,8 @@ pub struct Inside {
     pub devices: BTreeSet<IfName>,
     /// Its default routes: the family, and the device that each leaves by.
     pub default_routes: BTreeSet<(Family, IfName)>,
+    /// Whether it is the host's own namespace.
+    pub is_host: bool,
 }
 
 /// A device of the host that others may sit on.

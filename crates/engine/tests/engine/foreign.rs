@@ -1,5 +1,7 @@
 //! Sandboxes in namespaces that are somebody else's.
 
+use std::path::Path;
+
 use linkspan_model::{Family, IfName};
 use linkspan_plan::Inside;
 
@@ -13,7 +15,7 @@ fn site(devices: &[&str], leads: bool) -> Site {
     let site = Site::with_networks();
     let devices: Vec<IfName> = devices.iter().map(|device| device.parse().unwrap()).collect();
     let default_routes = devices.iter().take(leads.into()).map(|first| (Family::V4, first.clone())).collect();
-    let inside = Inside { devices: devices.into_iter().collect(), default_routes };
+    let inside = Inside { devices: devices.into_iter().collect(), default_routes, is_host: false };
     site.machine.with(|fake| fake.foreign.insert(FILE.into(), inside));
     site
 }
@@ -34,6 +36,17 @@ fn devices_that_are_there_keep_their_names() {
         .engine()
         .create_sandbox(&SandboxRequest { name: "other".parse().unwrap(), ..adopting(&["lab,ifname=eth2"]) });
     assert_eq!(told(&error.unwrap_err()), "sandbox 'other' has an interface eth2 already");
+    assert_eq!(site.picture(), before);
+}
+
+#[test]
+fn the_hosts_own_namespace_is_refused() {
+    let site = site(&["eth0"], false);
+    site.machine.with(|fake| fake.foreign.get_mut(Path::new(FILE)).unwrap().is_host = true);
+    let before = site.picture();
+    let error = site.engine().create_sandbox(&adopting(&["lab"])).unwrap_err();
+    let what = format!("cannot use namespace {FILE}: {FILE} stands for the host's own namespace");
+    assert_eq!(told(&error), what);
     assert_eq!(site.picture(), before);
 }
 

@@ -64,7 +64,8 @@ pub(super) fn link_facts(
 
 /// What is in the namespace that `path` stands for.
 pub(super) fn look_into(path: &Path, home: &Namespace) -> Result<Inside> {
-    let mut socket = netns::foreign(path, home)?.within(home, || Socket::open(Family::Route))??;
+    let namespace = netns::at(path)?;
+    let mut socket = namespace.within(home, || Socket::open(Family::Route))??;
     let mut devices = BTreeMap::new();
     for answer in socket.dump(link::dump)? {
         let name =
@@ -78,7 +79,7 @@ pub(super) fn look_into(path: &Path, home: &Namespace) -> Result<Inside> {
     let routes = socket.dump(route::dump)?;
     let routes = routes.iter().filter_map(|answer| Route::parse(&answer.body));
     let default_routes = routes.filter_map(default).collect();
-    Ok(Inside { devices: devices.into_values().collect(), default_routes })
+    Ok(Inside { devices: devices.into_values().collect(), default_routes, is_host: namespace.is(home) })
 }
 
 /// Whether the namespace pinned under `name` is held by that pin alone, now that `source` may stand for it no more.

@@ -33,9 +33,15 @@ impl Plugin for Bridge {
         match ipam::kind(call)? {
             None => make(call, host, &config, &chosen, CniResult::default()),
             Some(kind) if device::FORESEEING.contains(&kind.as_str()) => {
-                pair::with_addresses(call, host, |host, reserved| {
+                let mut has_addresses = false;
+                let made = pair::with_addresses(call, host, |host, reserved| {
+                    has_addresses = true;
                     make(call, host, &config, &chosen, reserved)
-                })
+                });
+                if !has_addresses {
+                    leave_bridge(call, host, &config)?;
+                }
+                made
             }
             Some(_) => add_through(call, host, &config, &chosen),
         }
@@ -70,6 +76,25 @@ fn make(
     let Plan { part, guests, footing, result } = plan(call, config, chosen, reserved)?;
     call.fit(host, (part, guests), footing, true)?;
     pair::complete(call, host, NAME, result)
+}
+
+/// Makes the bridge alone: it is there from the first ADD on, whatever else that comes to.
+fn leave_bridge(call: &Call, host: &mut Host, config: &Config) -> Result<(), CniError> {
+    let part = Part { owner: NAME.to_owned(), fixtures: vec![bridge(config)], ..Part::default() };
+    match call.fit(host, (part, Guests::default()), Footing::default(), true) {
+        Ok(_) => call.unfit(host, NAME).map(drop),
+        // What refused the addresses is what matters.
+        Err(_) => Ok(()),
+    }
+}
+
+fn bridge(config: &Config) -> Fixture {
+    Fixture::Bridge(BridgeFixture {
+        name: config.bridge.clone(),
+        mtu: config.mtu,
+        promisc: config.promisc,
+        vlan_filtering: config.vlan != 0 || config.trunk.is_some(),
+    })
 }
 
 /// Makes the interface first: the IPAM plugin may ask for addresses through it.
@@ -122,12 +147,7 @@ fn plan(call: &Call, config: &Config, chosen: &Chosen, reserved: CniResult) -> R
     if let Some(dns) = &config.dns {
         result.dns = dns.clone();
     }
-    let mut fixtures = vec![Fixture::Bridge(BridgeFixture {
-        name: config.bridge.clone(),
-        mtu: config.mtu,
-        promisc: config.promisc,
-        vlan_filtering: config.vlan != 0 || config.trunk.is_some(),
-    })];
+    let mut fixtures = vec![bridge(config)];
     fixtures.extend(on_host(config, &device, &gateways));
     fixtures.push(Fixture::Veth(VethFixture {
         host: chosen.host.clone(),
