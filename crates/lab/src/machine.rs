@@ -32,7 +32,7 @@ impl Net {
         carry(&inner, &outer);
         // The kernel tells a bridge of a carrier with up to a second's delay.
         crate::sh(&format!(
-            "timeout 5 sh -c 'until grep -q up /sys/class/net/{device}/operstate; do sleep 0.01; done'"
+            "timeout 5 sh -c 'until ip link show {device} | grep -q \"state UP\"; do sleep 0.01; done'"
         ));
         machine
     }

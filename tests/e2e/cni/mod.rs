@@ -2,7 +2,9 @@
 
 mod calling;
 mod chain;
+mod devices;
 mod ipam;
 mod loopback;
 mod protocol;
+mod routing;
 mod tuning;
