@@ -431,10 +431,14 @@ fn join(known: &mut Part, more: &Part) {
     known.spoof = more.spoof.clone().or(known.spoof.take());
 }
 
-/// The record of a network whose plugins are a runtime's; made at its first use. If one of ours has its name, its is
-/// that with `.cni`.
+/// What the record of a network is called if one of ours has its name.
+pub(crate) fn second_name(called: &Name) -> String {
+    format!("{called}.guests")
+}
+
+/// The record of a network whose plugins are a runtime's; made at its first use.
 pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
-    for name in [called.clone(), format!("{called}.cni").parse()?] {
+    for name in [called.clone(), second_name(called).parse()?] {
         match tx.network(name.as_str())?.filter(|found| found.name == name) {
             Some(found) if found.guests.is_some() => return Ok(found),
             None if !Network::PREDEFINED.contains(&name.as_str()) => {
@@ -445,8 +449,8 @@ pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> 
             _ => {}
         }
     }
-    Err(Error::refused(format!("there is a network '{called}.cni' of another kind"))
-        .hinting(format!("`linkspan network inspect {called}.cni` shows it")))
+    Err(Error::refused(format!("there is a network '{called}.guests' of another kind"))
+        .hinting(format!("`linkspan network inspect {called}.guests` shows it")))
 }
 
 fn record(name: Name) -> Result<Network, Error> {
@@ -454,10 +458,10 @@ fn record(name: Name) -> Result<Network, Error> {
         id: random_id()?,
         name,
         created: now(),
-        driver: Driver::Cni,
+        driver: Driver::Plugins,
         internal: false,
         ipv6: false,
-        ipam_driver: "cni".to_owned(),
+        ipam_driver: "plugins".to_owned(),
         ipam_options: OptionMap::new(),
         pools: Vec::new(),
         options: OptionMap::new(),

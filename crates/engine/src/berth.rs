@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Attachment, Endpoint, Name, NamespaceSource, Runtime, Sandbox};
+use linkspan_model::{Attachment, Endpoint, Name, NamespaceSource, Sandbox};
 use linkspan_plan::{Inside, Kernel};
 use linkspan_store::Tx;
 
@@ -60,7 +60,7 @@ impl<K: Kernel> Engine<K> {
             ephemeral: false,
             labels: labels.clone(),
             netns: pin,
-            runtime: Some(Runtime::Cni),
+            of_runtime: true,
             name,
         };
         Ok(Berth { sandbox, is_new: true, inside })

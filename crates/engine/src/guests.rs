@@ -4,7 +4,7 @@ use linkspan_model::{Guests, Name, Network};
 use linkspan_plan::{Kernel, Scope, State, desired, lacking};
 use linkspan_store::{Mode, Object};
 
-use crate::attachments::{own_network, with_guests};
+use crate::attachments::{own_network, second_name, with_guests};
 use crate::{Engine, Error, PATIENCE};
 
 impl<K: Kernel> Engine<K> {
@@ -41,7 +41,7 @@ impl<K: Kernel> Engine<K> {
 
     fn network_of_guests(&mut self, called: &Name) -> Result<Option<Network>, Error> {
         let own = |network: Option<Network>| network.filter(|network| network.guests.is_some());
-        let other = format!("{called}.cni");
+        let other = second_name(called);
         self.store.read(|tx| Ok(own(tx.network(called.as_str())?).or(own(tx.network(&other)?))))
     }
 }

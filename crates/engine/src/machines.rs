@@ -50,7 +50,7 @@ fn draft(name: Name) -> Result<Sandbox, Error> {
         ephemeral: false,
         labels: BTreeMap::new(),
         netns: None,
-        runtime: None,
+        of_runtime: false,
         name,
     })
 }

@@ -37,7 +37,7 @@ impl Files {
     /// looks after them.
     pub fn directory(&self, sandbox: &Sandbox) -> Option<PathBuf> {
         let name = match &sandbox.namespace {
-            _ if sandbox.runtime.is_some() => return None,
+            _ if sandbox.of_runtime => return None,
             NamespaceSource::New | NamespaceSource::Path(_) => &sandbox.name,
             NamespaceSource::Sandbox(other) => other,
             NamespaceSource::Host | NamespaceSource::Machine => return None,
@@ -72,7 +72,7 @@ impl Files {
     }
 
     fn write(&self, sandbox: &Sandbox, attached: &[(Endpoint, Network)], extra: &str) -> Result<(), Error> {
-        if sandbox.runtime.is_some() {
+        if sandbox.of_runtime {
             return Ok(());
         }
         for (endpoint, network) in attached.iter().filter(|(_, network)| !network.is_predefined()) {

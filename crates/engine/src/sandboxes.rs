@@ -299,7 +299,7 @@ fn draft(request: &SandboxRequest, namespace: NamespaceSource) -> Result<Sandbox
         ephemeral: request.ephemeral,
         labels: request.labels.clone(),
         netns: None,
-        runtime: None,
+        of_runtime: false,
         name,
     })
 }

@@ -9,14 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Fixture, IfName, Mac, Name, Published};
 
-/// A container runtime's protocol, by which a sandbox came.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Runtime {
-    /// The Container Network Interface.
-    Cni,
-}
-
 /// How a runtime calls an endpoint.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Attachment {

@@ -23,7 +23,7 @@ pub enum Driver {
     /// Devices with addresses of their own on a device of the host.
     Ipvlan,
     /// Whatever the plugins of a runtime make of it.
-    Cni,
+    Plugins,
     /// The host's own network.
     Host,
     /// Loopback only.
@@ -38,7 +38,7 @@ impl fmt::Display for Driver {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
-            Self::Cni => "cni",
+            Self::Plugins => "plugins",
             Self::Host => "host",
             Self::None => "null",
         })

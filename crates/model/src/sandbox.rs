@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, IfName, Invalid, Mac, Name, Runtime, ShapingRequest, Wire, nearest};
+use crate::{Id, IfName, Invalid, Mac, Name, ShapingRequest, Wire, nearest};
 
 /// Where a sandbox's network namespace comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -238,9 +238,9 @@ pub struct Sandbox {
     /// What its namespace is called in /run/netns, if not by its own name: it was found there.
     #[serde(default)]
     pub netns: Option<Name>,
-    /// The runtime whose container it is, which looks after its files; it goes with its last endpoint.
+    /// Whether it is a runtime's container: that looks after its files, and it goes with its last endpoint.
     #[serde(default)]
-    pub runtime: Option<Runtime>,
+    pub of_runtime: bool,
 }
 
 impl Sandbox {
@@ -266,7 +266,7 @@ impl Sandbox {
 
     /// Whether it goes when it has no endpoint any more.
     pub fn goes_with_last_endpoint(&self) -> bool {
-        self.is_machine() || self.runtime.is_some()
+        self.is_machine() || self.of_runtime
     }
 
     /// Whether it is a virtual machine.

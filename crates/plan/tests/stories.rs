@@ -58,7 +58,7 @@ fn sandbox(title: &str, namespace: NamespaceSource) -> Sandbox {
         ephemeral: false,
         labels: BTreeMap::new(),
         netns: None,
-        runtime: None,
+        of_runtime: false,
     }
 }
 

@@ -164,7 +164,7 @@ fn sandbox(number: u32) -> Sandbox {
         ephemeral: false,
         labels: BTreeMap::new(),
         netns: None,
-        runtime: None,
+        of_runtime: false,
     }
 }
 

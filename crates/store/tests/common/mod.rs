@@ -69,7 +69,7 @@ pub fn sandbox(byte: u8, called: &str, namespace: NamespaceSource) -> Sandbox {
         ephemeral: true,
         labels: [("tier".to_owned(), "web".to_owned())].into(),
         netns: None,
-        runtime: None,
+        of_runtime: false,
     }
 }
 
