@@ -182,6 +182,21 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
+    /// Whether the interface of a container is on record, on any network.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn knows(&mut self, container: &str, ifname: &IfName) -> Result<bool, Error> {
+        self.store.read(|tx| {
+            for id in tx.endpoints_of_container(container)? {
+                if tx.endpoint(id)?.is_some_and(|endpoint| endpoint.ifname == *ifname) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
     /// How runtimes call what they attached to what they call `network`.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! Linkspan as the plugin that container runtimes call.
 
+mod bridge;
 mod calling;
 mod chain;
 mod devices;
 mod ipam;
 mod loopback;
 mod protocol;
+mod ptp;
 mod routing;
 mod tuning;

@@ -185,6 +185,29 @@ fn mac_of(host: &mut Host, interface: &Interface) -> Result<Option<Mac>, CniErro
     Ok(found.and_then(|found| found.mac))
 }
 
+/// Takes away what `owner` made, and gives the addresses back. Both are tried.
+///
+/// # Errors
+/// The first failure.
+pub(super) fn del(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
+    let gone = remove(call, host, owner);
+    let given_back = if ipam::kind(call)?.is_some() { ipam::del(call, host) } else { Ok(()) };
+    gone.and(given_back)
+}
+
+/// What another program made is not on record, and known by its name alone.
+fn remove(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
+    if call.unfit(host, owner)? {
+        return Ok(());
+    }
+    let (Some(netns), ifname) = (&call.netns, call.ifname.parse()?) else { return Ok(()) };
+    let engine = host.engine()?;
+    if engine.knows(&call.container, &ifname)? {
+        return Ok(());
+    }
+    Ok(engine.kernel().remove_veth(netns, &ifname, call.may_be_own)?)
+}
+
 /// Compares what is there with what `owner` made, and with the result of the chain.
 ///
 /// # Errors

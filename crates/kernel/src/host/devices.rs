@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::{Host, find};
 use crate::error::Result;
 use crate::netlink::{Family, Socket};
-use crate::netns;
+use crate::netns::{self, Namespace};
 use crate::rtnl::address::{self, Address};
 use crate::rtnl::carry::{self, GivenRoute};
 use crate::rtnl::device::Device;
@@ -203,6 +203,29 @@ impl Host {
             below.find_map(|entry| self.device_in(&entry.path().to_string_lossy()))
         };
         self.device_in(&directory).or_else(virtio)
+    }
+
+    /// Removes the veth pair with the side `name` in `netns`, if it is there, whoever made it. In the host's own namespace
+    /// it is left alone unless `may_be_own`.
+    ///
+    /// # Errors
+    /// If the kernel does not let it go.
+    pub fn remove_veth(&mut self, netns: &Path, name: &IfName, may_be_own: bool) -> Answer<()> {
+        let Ok(namespace) = Namespace::open(netns) else { return Ok(()) };
+        if namespace.is(&self.home) && !may_be_own {
+            return Ok(());
+        }
+        let remove = |socket: &mut Socket| {
+            let found = find(socket, vec![link::get(name)], Device::parse)?.into_iter().next().flatten();
+            if found.is_none_or(|found| found.link.kind.as_deref() != Some("veth")) {
+                return Ok(());
+            }
+            match socket.batch(vec![link::delete(name)]) {
+                Err(error) if error.errno == Errno::ENODEV => Ok(()),
+                done => Ok(done.map(drop)?),
+            }
+        };
+        self.ask(Some(netns), remove).map_err(|refusal| refusal.of(format!("remove {name}")))
     }
 
     /// Whether a bus has something at an address.

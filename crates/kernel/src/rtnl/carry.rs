@@ -8,12 +8,11 @@ use libc::{
 };
 use linkspan_model::IfName;
 
-use super::NLM_F_DUMP;
+use super::{NLM_F_CREATE, NLM_F_DUMP};
 use crate::netlink::{Attrs, Message};
 
 // linux/netlink.h
 const NLM_F_REPLACE: u16 = 0x100;
-const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
 // linux/rtnetlink.h
 const RTA_EXPIRES: u16 = 23;

@@ -14,6 +14,8 @@ pub(crate) mod upper;
 
 /// For dumps: every object, or every one that the header and attributes of the request select.
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
+/// Make it.
+const NLM_F_CREATE: u16 = 0x400;
 /// Fail if it exists; make it if it does not.
 const NLM_F_CREATE_EXCLUSIVE: u16 = 0x200 | 0x400;
 /// Make it if it does not exist, put it in the place of what does.

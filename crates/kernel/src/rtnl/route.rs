@@ -11,7 +11,7 @@ use libc::{
 
 use linkspan_model::Family;
 
-use super::{NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
+use super::{NLM_F_CREATE, NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
 use crate::netlink::{Attrs, Message};
 
 /// Length of `struct rtmsg`.
@@ -97,10 +97,12 @@ impl NewRoute {
         })
     }
 
-    /// Adds it.
-    pub(crate) fn add(&self) -> Message {
+    /// Adds it, also where there is another to the same place, which it then goes before; without `beside_others` it is
+    /// refused there.
+    pub(crate) fn add(&self, beside_others: bool) -> Message {
         let header = rtmsg(family_number(self.to.addr()), RTPROT_BOOT, RTN_UNICAST);
-        let mut message = self.message(RTM_NEWROUTE, NLM_F_CREATE_EXCLUSIVE, header);
+        let flags = if beside_others { NLM_F_CREATE } else { NLM_F_CREATE_EXCLUSIVE };
+        let mut message = self.message(RTM_NEWROUTE, flags, header);
         if let Some(source) = self.source {
             message.attr(RTA_PREFSRC, &address_bytes(source));
         }
@@ -279,9 +281,9 @@ mod tests {
             mtu: Some(1300),
             advmss: None,
         };
-        assert_eq!(NewRoute::parse(&route.add().finish(1, 0)[16..]), Some(route));
+        assert_eq!(NewRoute::parse(&route.add(false).finish(1, 0)[16..]), Some(route));
         let default = NewRoute { to: "::/0".parse().unwrap(), via: None, mtu: None, ..route };
-        assert_eq!(NewRoute::parse(&default.add().finish(1, 0)[16..]), Some(default));
+        assert_eq!(NewRoute::parse(&default.add(true).finish(1, 0)[16..]), Some(default));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Plugin for Bridge {
     }
 
     fn del(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {
-        device::del(call, host, NAME)
+        pair::del(call, host, NAME)
     }
 
     fn check(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {
