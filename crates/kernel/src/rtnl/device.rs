@@ -117,16 +117,17 @@ pub(crate) fn create(device: &NewDevice<'_>) -> Message {
     message
 }
 
-/// Makes a veth pair whose sides are both here and down: one is a port of the bridge `master`, the other is called `name`.
-pub(crate) fn create_leg(name: &IfName, master: u32, mtu: u32) -> Message {
+/// Makes a veth pair whose sides are both here and down: one is called `name`, the other is to be a port of a bridge. The
+/// kernel numbers the other first, by which people tell that they belong together.
+pub(crate) fn create_leg(name: &IfName, mtu: u32) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
-    message.attr_u32(IFLA_MTU, mtu).attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+    message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {
             data.nest(VETH_INFO_PEER, |peer| {
                 peer.raw(&ifinfomsg(0, false));
-                peer.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+                peer.attr_u32(IFLA_MTU, mtu).attr_u32(IFLA_GROUP, PORTS);
             });
         });
     });
