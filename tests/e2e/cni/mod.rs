@@ -1,5 +1,6 @@
 //! Linkspan as the plugin that container runtimes call.
 
+mod bandwidth;
 mod bridge;
 mod calling;
 mod chain;

@@ -1,5 +1,6 @@
 //! The plugins, each by the name that it is called by.
 
+mod bandwidth;
 mod bridge;
 mod device;
 mod dummy;
@@ -27,6 +28,7 @@ use crate::ipam::{HostLocal, Static};
 
 /// All of them.
 pub const ALL: &[&dyn Plugin] = &[
+    &bandwidth::Bandwidth,
     &bridge::Bridge,
     &dummy::Dummy,
     &firewall::Firewall,

@@ -17,7 +17,7 @@ use crate::rtnl::address::{self, Address};
 use crate::rtnl::carry::{self, GivenRoute};
 use crate::rtnl::device::Device;
 use crate::rtnl::route::{self, NewRoute, Route};
-use crate::rtnl::{link, rule};
+use crate::rtnl::{link, qdisc, rule};
 use crate::sysctl;
 
 /// What is known of a device.
@@ -144,6 +144,21 @@ impl Host {
             Ok(found.filter(ours).and_then(|device| device.link.name.parse().ok()))
         };
         self.ask(None, look).map_err(|refusal| refusal.of(format!("look for the other side of {ifname}")))
+    }
+
+    /// The kinds of the queues, and of the hooks for filters, that a device of the host was given, as `tbf` and `clsact`;
+    /// not of those that the kernel gives.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device); if the device is not there.
+    pub fn queues(&mut self, name: &IfName) -> Answer<Vec<String>> {
+        let look = |socket: &mut Socket| {
+            let index = super::live_link(socket, name)?.index;
+            // There may be none of a kind, which is an error.
+            let (answers, _) = socket.attempt(vec![qdisc::get_root(index), qdisc::get_ingress(index)])?;
+            Ok(answers.iter().filter_map(|answer| qdisc::given(&answer.body)).collect())
+        };
+        self.ask(None, look).map_err(|refusal| refusal.of(format!("look at the queues of {name}")))
     }
 
     /// The unicast routes of the main table that leave by a device of a namespace, the kernel's own too.

@@ -175,6 +175,17 @@ pub(crate) fn get_root(device: u32) -> Message {
     Message::new(RTM_GETQDISC, NLM_F_ECHO, &tcmsg(device, 0, TC_H_ROOT, 0))
 }
 
+/// Asks for a device's hook for filters on what comes in, be it clsact or the older one.
+pub(crate) fn get_ingress(device: u32) -> Message {
+    Message::new(RTM_GETQDISC, NLM_F_ECHO, &tcmsg(device, 0, TC_H_CLSACT, 0))
+}
+
+/// The kind that the body of an RTM_NEWQDISC is of, unless the kernel chose it by itself: it has no handle then.
+pub(crate) fn given(body: &[u8]) -> Option<String> {
+    let handle = body.get(8..12)?;
+    if handle == [0; 4] { None } else { Attrs::new(body.get(TCMSG..)?).text(TCA_KIND) }
+}
+
 /// Asks for the filters on what comes in at a device with clsact.
 pub(crate) fn dump_filters(device: u32) -> Message {
     Message::new(RTM_GETTFILTER, NLM_F_DUMP, &tcmsg(device, 0, TC_H_CLSACT_INGRESS, 0))
