@@ -181,8 +181,7 @@ pub(super) fn complete(
 
 /// The MAC that a device on the host has.
 fn mac_of(host: &mut Host, interface: &Interface) -> Result<Option<Mac>, CniError> {
-    let found = host.engine()?.kernel().device(None, &interface.name.parse()?)?;
-    Ok(found.and_then(|found| found.mac))
+    Ok(host.engine()?.kernel().mac(&interface.name.parse()?)?)
 }
 
 /// Takes away what `owner` made, and gives the addresses back. Both are tried.

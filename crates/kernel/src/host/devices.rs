@@ -95,6 +95,16 @@ impl Host {
         self.ask(netns, look).map_err(|refusal| refusal.of(format!("look at {name}")))
     }
 
+    /// The MAC of a device of the host; none if there is none such. No other question is answered as quickly.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn mac(&mut self, name: &IfName) -> Answer<Option<Mac>> {
+        let found = find(&mut self.route, vec![link::get(name)], Device::parse);
+        let found = found.map_err(|refusal| refusal.of(format!("look at {name}")))?;
+        Ok(found.into_iter().next().flatten().and_then(|found| found.link.mac))
+    }
+
     /// All devices.
     ///
     /// # Errors
