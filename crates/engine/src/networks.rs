@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use linkspan_model::{
-    BridgeOptions, Driver, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
+    BridgeOptions, Driver, Fixture, Id, Invalid, IpamRequest, Name, Network, OptionMap, Pool, Uplink, nearest,
 };
 use linkspan_plan::{Element, HostPrefix, Kernel, Scope, State, desired, ipam};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, Tx};
@@ -313,8 +313,12 @@ impl<K: Kernel> Engine<K> {
         // Other networks may need it: that is looked up when nobody else changes the host.
         former.upper.vlans.clear();
         if network.guests.is_some() {
-            let others = self.elements_of_others(network)?;
-            former.firewall.iter_mut().for_each(|former| former.retain(|element| !others.contains(element)));
+            let (elements, fixtures) = self.held_by_others(network)?;
+            former
+                .firewall
+                .iter_mut()
+                .for_each(|former| former.retain(|element| !elements.contains(element)));
+            former.fixtures.retain(|(_, fixture)| !fixtures.contains(fixture));
         }
         self.converge(State { firewall: Some([].into()), ..State::default() }, &former)?;
         self.drop_vlan(network)?;
@@ -328,15 +332,19 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
-    /// What the networks of runtimes beside `network` have in the firewall: several may share a bridge or a subnet.
-    fn elements_of_others(&mut self, network: &Network) -> Result<BTreeSet<Element>, Error> {
+    /// What the networks of runtimes beside `network` have in firewalls: several may share a bridge or a subnet.
+    fn held_by_others(&mut self, network: &Network) -> Result<(BTreeSet<Element>, Vec<Fixture>), Error> {
         self.store.read(|tx| {
             let journal = tx.journal()?;
             let stays =
                 |other: &&Network| other.guests.is_some() && other.id != network.id && !goes(&journal, other);
             let networks = tx.networks()?;
-            let states = networks.iter().filter(stays).map(desired::network);
-            Ok(states.flat_map(|state| state.firewall.unwrap_or_default()).collect())
+            let (mut elements, mut fixtures) = (BTreeSet::new(), Vec::new());
+            for state in networks.iter().filter(stays).map(desired::network) {
+                elements.extend(state.firewall.unwrap_or_default());
+                fixtures.extend(state.fixtures.into_iter().map(|(_, fixture)| fixture));
+            }
+            Ok((elements, fixtures))
         })
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fixture, IfName, Mac, Name, Published};
+use crate::{Admission, Fixture, IfName, Mac, Name, Published};
 
 /// How a runtime calls an endpoint.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Guests {
     /// Bridges whose ports nothing is forwarded between either.
     #[serde(default)]
     pub sealed: BTreeSet<IfName>,
+    /// Devices that several of them are behind, and another's firewall lets pass.
+    #[serde(default)]
+    pub admitted: BTreeSet<Admission>,
 }
 
 impl Guests {
@@ -75,6 +78,7 @@ impl Guests {
         self.homes.extend(others.homes.iter().copied());
         self.closed.extend(others.closed.iter().cloned());
         self.sealed.extend(others.sealed.iter().cloned());
+        self.admitted.extend(others.admitted.iter().cloned());
         *self != before
     }
 }

@@ -147,6 +147,22 @@ pub enum Fixture {
         /// The port.
         port: IfName,
     },
+    /// A device on the host is let pass by another's firewall. That stays as it is if it was so.
+    Admitted(Admission),
+}
+
+/// A device that the chain `FORWARD` of the tables `ip filter` or `ip6 filter` lets pass: all that comes from it, and to it
+/// what answers or was sent to a published port.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Admission {
+    /// The device.
+    pub device: IfName,
+    /// Whether it is about IPv6.
+    pub ipv6: bool,
+    /// The chain for such devices.
+    pub chain: String,
+    /// The chain that decides before that; it is the administrator's.
+    pub admin: String,
 }
 
 /// A bridge that plugins share.
@@ -331,6 +347,11 @@ pub struct LimitsFixture {
 }
 
 impl Fixture {
+    /// Whether it is of the host alone, whatever namespace it is made for.
+    pub const fn is_of_host(&self) -> bool {
+        matches!(self, Self::Admitted(_))
+    }
+
     /// Whether it stays when the part that it belongs to goes.
     pub const fn stays(&self) -> bool {
         matches!(
@@ -369,7 +390,15 @@ impl fmt::Display for Fixture {
             Self::Announce { device } => write!(f, "announcement of {device}"),
             Self::Limits(limits) => limits.fmt(f),
             Self::Isolated { port } => write!(f, "isolation of port {port}"),
+            Self::Admitted(admission) => admission.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = if self.ipv6 { "ip6 filter" } else { "ip filter" };
+        write!(f, "{} let pass by chain {} of {table}", self.device, self.chain)
     }
 }
 

@@ -42,8 +42,8 @@ pub use card::Card;
 pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};
 pub use fixture::{
-    BridgeFixture, BridgePort, DeviceFixture, DeviceKind, Fixture, LimitsFixture, RouteFixture, Setting,
-    Side, VethFixture,
+    Admission, BridgeFixture, BridgePort, DeviceFixture, DeviceKind, Fixture, LimitsFixture, RouteFixture,
+    Setting, Side, VethFixture,
 };
 pub use id::Id;
 pub use mac::Mac;

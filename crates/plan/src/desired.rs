@@ -26,7 +26,10 @@ pub fn network(network: &Network) -> State {
     }
     let mut state = State::default();
     if let Some(guests) = &network.guests {
-        return State { firewall: Some(policies(guests)), ..state };
+        let admitted = guests.admitted.iter().cloned().map(Fixture::Admitted);
+        // They are of the host alone, so that the name is nobody's namespace.
+        let fixtures = admitted.map(|fixture| (network.name.clone(), fixture)).collect();
+        return State { firewall: Some(policies(guests)), fixtures, ..state };
     }
     if let Some(parent) = &network.parent {
         // Nothing of its own in the firewall, which stays for others.

@@ -5,6 +5,7 @@ mod bridge;
 mod calling;
 mod chain;
 mod devices;
+mod firewall;
 mod ipam;
 mod loopback;
 mod protocol;

@@ -13,8 +13,12 @@ impl Fake {
             || self.state.fixtures.iter().any(|(name, fitted)| name == namespace && fitted == fixture)
     }
 
-    /// The namespace has to be there, and the very same thing not; what stays may be made any number of times.
+    /// The namespace has to be there, and the very same thing not; what stays, or is of the host, may be made any number of
+    /// times.
     pub(super) fn allow_fixture(&self, namespace: &Name, fixture: &Fixture) -> Result<()> {
+        if fixture.is_of_host() {
+            return Ok(());
+        }
         self.pinned(namespace)?;
         if !fixture.stays() && self.is_fitted(namespace, fixture) {
             return Err(Refusal::new(Failure::Exists, format!("{fixture} is there already")));

@@ -18,7 +18,7 @@ use super::observe::Table;
 /// How often the kernel may turn out to be other than it was just seen to be.
 const ATTEMPTS: u32 = 4;
 /// How often others may change the tables between a look at them and a change that builds on it.
-const RACES: u32 = 100;
+pub(super) const RACES: u32 = 100;
 /// What a batch's begin and end take (`struct nlmsghdr` and `struct nfgenmsg`, twice, and a generation).
 const BRACKETS: usize = 48;
 

@@ -98,7 +98,7 @@ impl Firewall {
     }
 
     /// How often the tables have changed.
-    fn generation(&mut self) -> Result<Option<u32>, KernelError> {
+    pub(super) fn generation(&mut self) -> Result<Option<u32>, KernelError> {
         let answers = self.socket.batch(vec![get_generation()]).map_err(|error| refused(ASKING, &error))?;
         let number = |body: &[u8]| Attrs::new(body.get(HEADER..)?).be32(GEN_ID);
         Ok(answers.iter().find_map(|answer| number(&answer.body)))

@@ -6,12 +6,14 @@
 //! Chains and rules never change; everything that varies is an element of a set or map, so that what an attach
 //! costs does not depend on what else is there.
 
+mod admission;
 mod apply;
 mod change;
 mod conntrack;
 mod element;
 mod error;
 mod expr;
+mod filter;
 mod home;
 mod listeners;
 mod nft;

@@ -70,6 +70,8 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 pub(super) enum Family {
     /// Packets that the host sends, takes or routes.
     Inet = 1,
+    /// Packets of IPv4; only tables of others are of it.
+    Ip = 2,
     /// Frames that go through a bridge. Not every kernel has it.
     Bridge = 7,
     /// Packets of IPv6, and what can be done with them only. Not every kernel has all of it.
@@ -103,7 +105,7 @@ pub(super) struct Layout {
     pub(super) length: u32,
 }
 
-fn message(family: Family, kind: u16, flags: u16) -> Message {
+pub(super) fn message(family: Family, kind: u16, flags: u16) -> Message {
     Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family as u8, 0, 0, 0])
 }
 

@@ -68,6 +68,7 @@ pub(super) fn parts(family: Family) -> Vec<Part> {
         Family::Inet => chains().into(),
         Family::Ip6 => loopback().into(),
         Family::Bridge => vec![advertisements(), macs()],
+        Family::Ip => Vec::new(),
     };
     let sets = SETS.iter().zip(1..).filter(|(set, _)| set.family == family).map(|(set, id)| Part {
         what: format!("set {}", set.name),

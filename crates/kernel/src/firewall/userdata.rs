@@ -3,6 +3,7 @@
 
 const TABLE_COMMENT: u8 = 0;
 const CHAIN_COMMENT: u8 = 0;
+const RULE_COMMENT: u8 = 0;
 const SET_KEYBYTEORDER: u8 = 0;
 const SET_DATABYTEORDER: u8 = 1;
 const SET_COMMENT: u8 = 7;
@@ -16,6 +17,10 @@ pub(super) fn of_table(comment: &str) -> Vec<u8> {
 
 pub(super) fn of_chain(comment: &str) -> Vec<u8> {
     text(CHAIN_COMMENT, comment)
+}
+
+pub(super) fn of_rule(comment: &str) -> Vec<u8> {
+    text(RULE_COMMENT, comment)
 }
 
 pub(super) fn of_set(key_order: u32, data_order: Option<u32>, comment: &str) -> Vec<u8> {

@@ -1,12 +1,14 @@
 //! `firewall`: lets the container's traffic through the host's firewall, and keeps bridges, or all containers, apart.
 
 mod bus;
+mod gate;
 mod zone;
 
 use std::net::IpAddr;
 
 use linkspan_model::{Fixture, Guests, IfName, Part};
 
+use self::gate::Door;
 use self::zone::Zone;
 use crate::error::Code;
 use crate::part::found;
@@ -38,6 +40,8 @@ struct Config {
     /// None if it depends on whether firewalld runs.
     backend: Option<Backend>,
     zone: String,
+    /// The administrator's chain, if it is named.
+    admin: Option<String>,
     policy: Policy,
 }
 
@@ -67,7 +71,13 @@ impl Config {
             Some(other) => return Err(CniError::config(format!("unknown ingress policy: {other:?}"))),
         };
         let zone = call.config.text("firewalldZone")?.unwrap_or_else(|| ZONE.to_owned());
-        Ok(Self { backend, zone, policy })
+        let admin = call.config.text("iptablesAdminChainName")?;
+        if admin.as_ref().is_some_and(|admin| !is_chain(admin)) {
+            return Err(CniError::config("iptablesAdminChainName cannot be the name of a chain").because(
+                "it has up to 28 characters, none of them a blank, and does not begin with '-' or '!'",
+            ));
+        }
+        Ok(Self { backend, zone, admin, policy })
     }
 
     /// The zone that the container belongs into, where firewalld has the say.
@@ -117,30 +127,69 @@ impl Policy {
         }
     }
 
-    fn enforce(self, call: &Call, prev: &CniResult, host: &mut Host) -> Result<(), CniError> {
-        let Some(Behind { bridge, port }) = self.behind(prev)? else { return Ok(()) };
-        let guests = self.guests(bridge);
-        match port.filter(|_| self == Self::Isolated) {
-            Some(port) => {
-                let fixtures = vec![Fixture::Isolated { port: port.clone() }];
-                let part = Part { owner: NAME.to_owned(), fixtures, ..Part::default() };
-                call.fit(host, (part, guests), found(call, prev, Some(port)), false)?;
-            }
-            None => host.engine()?.hold(&call.network()?, &guests)?,
-        }
-        Ok(())
+    fn wanted(self, prev: &CniResult) -> Result<Wanted, CniError> {
+        let Some(Behind { bridge, port }) = self.behind(prev)? else { return Ok(Wanted::default()) };
+        let port = port.filter(|_| self == Self::Isolated);
+        let fixtures = port.iter().map(|port| Fixture::Isolated { port: port.clone() }).collect();
+        Ok(Wanted { fixtures, guests: self.guests(bridge), device: port })
     }
 
     fn check(self, call: &Call, prev: &CniResult, host: &mut Host) -> Result<(), CniError> {
-        let Some(Behind { bridge, port }) = self.behind(prev)? else { return Ok(()) };
+        let Some(Behind { bridge, .. }) = self.behind(prev)? else { return Ok(()) };
         let broken = host.engine()?.broken(&call.network()?, &self.guests(bridge))?;
         if let Some((first, others)) = broken.split_first() {
             let name = self.name();
             let error = CniError::other(format!("ingress policy {name:?} does not hold: {first}"));
             return Err(others.iter().fold(error, CniError::because));
         }
-        if self == Self::Isolated && port.is_some() { call.compare(host, NAME) } else { Ok(()) }
+        Ok(())
     }
+}
+
+/// What is to be made.
+#[derive(Default)]
+struct Wanted {
+    /// For the container alone.
+    fixtures: Vec<Fixture>,
+    /// For all of its network.
+    guests: Guests,
+    /// The device by which the container alone is reached, if it is about that.
+    device: Option<IfName>,
+}
+
+impl Wanted {
+    fn new(config: &Config, prev: &CniResult, is_zoned: bool) -> Result<Self, CniError> {
+        let mut wanted = config.policy.wanted(prev)?;
+        let Some(door) = Door::of(prev).filter(|_| !is_zoned) else { return Ok(wanted) };
+        let admissions = door.admissions(prev, config.admin.as_deref())?;
+        if door.is_own {
+            wanted.device = Some(door.device);
+            wanted.fixtures.extend(admissions.into_iter().map(Fixture::Admitted));
+        } else {
+            // What holds for others holds for this one.
+            wanted.guests.admitted.extend(gate::missing(admissions)?);
+        }
+        Ok(wanted)
+    }
+
+    fn make(self, call: &Call, prev: &CniResult, host: &mut Host) -> Result<(), CniError> {
+        let Self { fixtures, guests, device } = self;
+        for admission in &guests.admitted {
+            eprintln!("note: {admission}; that goes with `linkspan network rm {}`", call.name);
+        }
+        if !fixtures.is_empty() {
+            let part = Part { owner: NAME.to_owned(), fixtures, ..Part::default() };
+            call.fit(host, (part, guests), found(call, prev, device), false)?;
+        } else if guests != Guests::default() {
+            host.engine()?.hold(&call.network()?, &guests)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether iptables takes a name for a chain's.
+fn is_chain(name: &str) -> bool {
+    name.len() <= 28 && !name.starts_with(['-', '!']) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn previous(call: &Call) -> Result<&CniResult, CniError> {
@@ -159,12 +208,12 @@ impl Plugin for Firewall {
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
         let config = Config::read(call)?;
         let prev = previous(call)?;
-        config.policy.behind(prev)?;
         let mut zone = config.zone()?;
+        let wanted = Wanted::new(&config, prev, zone.is_some())?;
         if let Some(zone) = &mut zone {
             zone.add(&addresses(prev))?;
         }
-        config.policy.enforce(call, prev, host).inspect_err(|_| {
+        wanted.make(call, prev, host).inspect_err(|_| {
             if let Some(zone) = &mut zone {
                 zone.remove(&addresses(prev));
             }
@@ -179,8 +228,10 @@ impl Plugin for Firewall {
         {
             zone.remove(&addresses(prev));
         }
+        let own_door = call.prev.as_ref().and_then(Door::of).is_none_or(|door| door.is_own);
         // What cannot be read now was read once, so there may be something.
-        if config.is_ok_and(|config| config.policy != Policy::Isolated) {
+        let is_open = config.is_ok_and(|config| config.policy != Policy::Isolated);
+        if is_open && !(own_door && gate::is_there()?) {
             return Ok(());
         }
         call.unfit(host, NAME).map(drop)
@@ -189,10 +240,16 @@ impl Plugin for Firewall {
     fn check(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {
         let config = Config::read(call)?;
         let prev = previous(call)?;
-        if let Some(mut zone) = config.zone()? {
+        let mut zone = config.zone()?;
+        if let Some(zone) = &mut zone {
             zone.check(&addresses(prev))?;
         }
-        config.policy.check(call, prev, host)
+        config.policy.check(call, prev, host)?;
+        let Wanted { fixtures, guests, .. } = Wanted::new(&config, prev, zone.is_some())?;
+        if let Some(admission) = guests.admitted.first() {
+            return Err(CniError::other(format!("there is no {}", Fixture::Admitted(admission.clone()))));
+        }
+        if fixtures.is_empty() { Ok(()) } else { call.compare(host, NAME) }
     }
 
     fn gc(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {
