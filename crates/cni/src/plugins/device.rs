@@ -131,14 +131,21 @@ pub fn released(
     outcome
 }
 
-/// Takes the device of the plugin `owner` away, and gives its addresses back.
+/// Takes the device of the plugin `owner` away, and gives its addresses back: before, if that may go through the device too,
+/// else when nobody has them any more.
 ///
 /// # Errors
 /// The first, after both were tried.
 pub fn del(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
+    let kind = ipam::kind(call);
+    let asks = matches!(&kind, Ok(Some(kind)) if !FORESEEING.contains(&kind.as_str()));
+    let before = if asks { ipam::del(call, host) } else { Ok(()) };
     let gone = call.unfit(host, owner).map(drop);
-    let released = if ipam::kind(call)?.is_some() { ipam::del(call, host) } else { Ok(()) };
-    gone.and(released)
+    let after = match kind {
+        Ok(Some(_)) if !asks => ipam::del(call, host),
+        other => other.map(drop),
+    };
+    before.and(gone).and(after)
 }
 
 /// Compares the device of the plugin `owner` with what it made, and with the result of the chain.

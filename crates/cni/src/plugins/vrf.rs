@@ -92,7 +92,6 @@ impl Plugin for Vrf {
     }
 
     fn del(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {
-        Config::read(call)?;
         call.unfit(host, NAME).map(drop)
     }
 
