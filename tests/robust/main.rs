@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cni;
 mod crowd;
 mod disk;
+mod fuzz;
 mod growth;
 mod host;
 mod kills;

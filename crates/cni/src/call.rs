@@ -378,16 +378,12 @@ fn check_container(value: &OsStr) -> Result<(), CniError> {
 
 fn check_ifname(value: &OsStr) -> Result<(), CniError> {
     let parted = |c: char| c == '/' || c == ':' || c.is_whitespace();
-    let name = format!("{:?}", value.to_string_lossy());
-    let (what, why) = match value.to_str() {
-        _ if value.len() > IFNAME_MAX => ("interface name is too long", name),
-        Some("." | "..") => ("interface name is . or ..", name),
-        Some(text) if text.contains(parted) => (
-            "interface name contains / or : or whitespace characters",
-            format!("invalid character in {name}"),
-        ),
-        None => ("interface name is not UTF-8", name),
+    let what = match value.to_str() {
+        _ if value.len() > IFNAME_MAX => "interface name is too long",
+        Some("." | "..") => "interface name is . or ..",
+        Some(name) if name.contains(parted) => "interface name contains / or : or whitespace characters",
+        None => "interface name is not UTF-8",
         Some(_) => return Ok(()),
     };
-    Err(wrong(what.to_owned()).because(why))
+    Err(wrong(what.to_owned()).because(format!("{:?}", value.to_string_lossy())))
 }

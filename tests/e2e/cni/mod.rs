@@ -11,4 +11,5 @@ mod loopback;
 mod protocol;
 mod ptp;
 mod routing;
+mod runtimes;
 mod tuning;

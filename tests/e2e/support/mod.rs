@@ -9,7 +9,7 @@ mod switched;
 mod world;
 
 pub use lan::{Lan, Session, ways};
-pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_tool, sh, skip};
+pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_as_root, run_tool, sh, skip};
 pub use ovs::{Datapath, OpenVSwitch};
 pub use program::{BINARY, ENVIRONMENT, RUN, Refusal, STATE, json, linkspan, program, refused, run_program};
 pub use qemu::Qemu;
