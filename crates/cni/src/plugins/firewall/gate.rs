@@ -79,3 +79,31 @@ pub fn missing(admissions: Vec<Admission>) -> Result<Vec<Admission>, CniError> {
 pub fn is_there() -> Result<bool, CniError> {
     Ok(Firewall::open()?.has_beside_forward(CHAIN)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Interface;
+
+    fn door(devices: &[&str]) -> Option<(String, bool)> {
+        let on_host =
+            devices.iter().map(|name| (*name, None)).chain([("eth0", Some("/run/netns/a".to_owned()))]);
+        let interfaces = on_host
+            .map(|(name, sandbox)| Interface { name: name.to_owned(), sandbox, ..Interface::default() })
+            .collect();
+        let door = Door::of(&CniResult { interfaces, ..CniResult::default() })?;
+        Some((door.device.to_string(), door.is_own))
+    }
+
+    #[test]
+    fn packets_come_by_a_bridge_or_by_the_other_side_of_a_pair() {
+        assert_eq!(door(&[]), None, "macvlan");
+        assert_eq!(door(&["veth1"]), Some(("veth1".to_owned(), true)), "ptp");
+        assert_eq!(door(&["cni0", "veth1"]), Some(("cni0".to_owned(), false)), "bridge");
+        assert_eq!(
+            door(&["cni0", "veth1", "cni0.7"]),
+            Some(("cni0.7".to_owned(), false)),
+            "a VLAN of a bridge"
+        );
+    }
+}

@@ -291,4 +291,15 @@ mod tests {
             assert!(error.msg.contains("ingress policy \"same-bridge\""), "{error}");
         }
     }
+
+    #[test]
+    fn chains_have_names_that_iptables_takes() {
+        let longest = "a".repeat(28);
+        for name in ["CNI-ADMIN", "SITE", longest.as_str()] {
+            assert!(is_chain(name), "{name}");
+        }
+        for name in ["-A", "!SITE", "a b", "\u{e4}", &format!("{longest}a")] {
+            assert!(!is_chain(name), "{name}");
+        }
+    }
 }
