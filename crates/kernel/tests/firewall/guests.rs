@@ -180,6 +180,9 @@ fn a_subnet_within_another_is_one_and_goes_by_itself() {
             firewall.apply(&[step(home(net))]).unwrap();
             reaches(Protocol::Tcp, "g1", "10.89.0.2:80", &format!("p1 {seen_as}"));
         };
+        // One that begins where another ends.
+        change(Step::AddElement, "10.88.255.0/24", "10.88.0.2");
+        change(Step::DeleteElement, "10.88.255.0/24", "10.88.0.2");
         change(Step::AddElement, "10.88.0.0/15", "10.88.0.2");
         change(Step::AddElement, "10.89.0.0/28", "10.88.0.2");
         change(Step::DeleteElement, "10.89.0.0/24", "10.88.0.2");
