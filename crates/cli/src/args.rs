@@ -184,6 +184,18 @@ pub enum CniCommand {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Take over containers that other plugins attached, without a break.
+    #[command(after_help = "Examples:
+  linkspan cni migrate --dry-run                         what would be taken over, and what not
+  linkspan cni migrate && linkspan cni install --force /usr/lib/cni")]
+    Migrate {
+        /// Where the runtime's library keeps what it attached.
+        #[arg(long, value_name = "DIR", default_value = linkspan_cni::CACHE)]
+        cache: PathBuf,
+        /// Only print what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]

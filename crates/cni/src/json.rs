@@ -117,6 +117,13 @@ impl Object {
         &self.pairs
     }
 
+    /// The same with one more pair, which goes before others of that key.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Json) -> Self {
+        self.pairs.push((key.to_owned(), value));
+        self
+    }
+
     /// Where `key` of this object is in the whole: `ipam.ranges[0][1].subnet`.
     pub fn path_of(&self, key: &str) -> String {
         joined(&self.path, key)

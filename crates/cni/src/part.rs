@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ipnet::IpNet;
-use linkspan_engine::{Attached, FitRequest, Footing};
+use linkspan_engine::{FitRequest, Footing};
 use linkspan_model::{Attachment, Guests, IfName, Invalid, Lease, Name, Part};
 
 use crate::{Call, CniError, CniResult, Host, Interface};
@@ -62,7 +62,7 @@ impl Call {
         (part, guests): (Part, Guests),
         footing: Footing,
         is_main: bool,
-    ) -> Result<Attached, CniError> {
+    ) -> Result<(), CniError> {
         let request = FitRequest {
             attachment: self.attachment()?,
             netns: self.netns()?.clone(),
@@ -72,7 +72,10 @@ impl Call {
             guests,
             labels: self.labels(),
         };
-        Ok(host.engine()?.fit(&request)?)
+        if let Some(request) = host.gather(request) {
+            host.engine()?.fit(&request)?;
+        }
+        Ok(())
     }
 
     /// Takes away the part of the plugin `owner`, wherever the namespace has gone; whether there was any.
@@ -80,6 +83,9 @@ impl Call {
     /// # Errors
     /// If the kernel does not let it go.
     pub fn unfit(&self, host: &mut Host, owner: &str) -> Result<bool, CniError> {
+        if host.found().is_some() {
+            return Ok(false);
+        }
         let attachment = self.attachment()?;
         let engine = host.engine()?;
         if engine.unfit(&attachment, owner)? {

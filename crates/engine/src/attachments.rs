@@ -338,7 +338,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn still_there(&mut self, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
+    pub(crate) fn still_there(&mut self, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
         if !is_new && self.reclaim_locked(sandbox)? {
             return Err(Error::Overtaken);
         }
@@ -352,7 +352,7 @@ fn published_by(endpoint: &Endpoint, owner: &str) -> Vec<Published> {
     endpoint.published.iter().filter(|published| !gone.contains(published)).cloned().collect()
 }
 
-fn enter(tx: &Tx<'_>, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
+pub(crate) fn enter(tx: &Tx<'_>, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
     if !is_new {
         return Ok(());
     }
@@ -363,7 +363,7 @@ fn enter(tx: &Tx<'_>, sandbox: &Sandbox, is_new: bool) -> Result<(), Error> {
     }
 }
 
-fn refuse_attached(tx: &Tx<'_>, attachment: &Attachment) -> Result<(), Error> {
+pub(crate) fn refuse_attached(tx: &Tx<'_>, attachment: &Attachment) -> Result<(), Error> {
     match tx.attachment(attachment)? {
         Some(endpoint) => Err(Error::refused(format!("{attachment} is there already"))
             .hinting("delete it first")
@@ -382,7 +382,11 @@ fn refuse_present(attachment: &Attachment, inside: &Inside) -> Result<(), Error>
 }
 
 /// Writes down an endpoint with one more part; what its plugin wants anew of a part that is there is added to that.
-fn extended(tx: &Tx<'_>, sandbox: &Sandbox, request: &FitRequest) -> Result<(Endpoint, Network), Error> {
+pub(crate) fn extended(
+    tx: &Tx<'_>,
+    sandbox: &Sandbox,
+    request: &FitRequest,
+) -> Result<(Endpoint, Network), Error> {
     let FitRequest { attachment, footing, part, .. } = request;
     for published in &part.published {
         if let Some(holder) = tx.publish_conflict(published)? {
@@ -437,7 +441,7 @@ fn extended(tx: &Tx<'_>, sandbox: &Sandbox, request: &FitRequest) -> Result<(End
     Ok((endpoint, network))
 }
 
-fn join(known: &mut Part, more: &Part) {
+pub(crate) fn join(known: &mut Part, more: &Part) {
     known.fixtures.extend(more.fixtures.iter().cloned());
     known.published.extend(more.published.iter().cloned());
     known.masquerade_from.extend(&more.masquerade_from);

@@ -5,6 +5,7 @@
 //! object absent; so is recovery of a change whose process died.
 
 mod addresses;
+mod adopt;
 mod attachments;
 mod berth;
 mod converge;

@@ -97,6 +97,17 @@ impl<K: Kernel> Engine<K> {
         self.forget(directory, &known)
     }
 
+    /// Takes down what others have put aside in `directory`; how much of it was not known.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn take_stock(&mut self, directory: &str) -> Result<usize, Error> {
+        let Some(place) = Directory::find(directory)? else { return Ok(0) };
+        let news = self.unknown(directory, &place)?;
+        self.store.write(|tx| note(tx, directory, &news, &[]))?;
+        Ok(news.len())
+    }
+
     /// Whether something is put aside in `directory` for `holder`, whoever did it.
     ///
     /// # Errors

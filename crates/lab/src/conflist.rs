@@ -217,6 +217,11 @@ impl Runtime {
         self.results().remove(&key(attachment));
     }
 
+    /// Takes over what another runtime had cached of an attachment.
+    pub fn recall(&self, attachment: &Attachment, result: Value) {
+        self.results().insert(key(attachment), result);
+    }
+
     fn results(&self) -> MutexGuard<'_, BTreeMap<(String, String), Value>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }

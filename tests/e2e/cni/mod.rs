@@ -8,6 +8,7 @@ mod devices;
 mod firewall;
 mod ipam;
 mod loopback;
+mod migrate;
 mod protocol;
 mod ptp;
 mod routing;

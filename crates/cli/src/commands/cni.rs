@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use linkspan_cni::{Done, install as install_links};
+use linkspan_cni::{Done, Fate, Host, Migrated, install as install_links, migrate as take_over};
+use linkspan_engine::Engine;
+use linkspan_kernel::Host as Kernel;
 
 use crate::Outcome;
 use crate::args::Format;
@@ -27,6 +29,32 @@ pub fn install(directory: &Path, force: bool, format: Format) -> Outcome {
                 vec![link.path.display().to_string(), link.target.display().to_string(), done.to_owned()]
             };
             output::table(&["LINK", "TO", ""], links.iter().map(row).collect());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes over what other plugins attached and the runtime remembers in `cache`.
+pub fn migrate(engine: Engine<Kernel>, cache: &Path, is_dry: bool, format: Format) -> Outcome {
+    let migrated = take_over(&mut Host::over(engine), cache, is_dry)
+        .map_err(|error| Problem::new(error.msg).because(error.details))?;
+    match format {
+        Format::Json => output::json(&migrated)?,
+        Format::Table => {
+            let row = |one: &Migrated| {
+                let fate = match one.fate {
+                    Fate::Taken if is_dry => "would be taken over",
+                    Fate::Taken => "taken over",
+                    Fate::Known => "known",
+                    Fate::Left => "left",
+                };
+                let (plugins, notes) = (one.plugins.join(","), one.notes.join("; "));
+                let [network, container, ifname] =
+                    [&one.network, &one.container, &one.ifname].map(Clone::clone);
+                vec![network, container, ifname, fate.to_owned(), plugins, one.rules.to_string(), notes]
+            };
+            let heads = ["NETWORK", "CONTAINER", "INTERFACE", "STATE", "PLUGINS", "RULES REMOVED", "NOTES"];
+            output::table(&heads, migrated.iter().map(row).collect());
         }
     }
     Ok(ExitCode::SUCCESS)

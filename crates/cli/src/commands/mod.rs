@@ -53,6 +53,9 @@ pub fn run(args: Args) -> Outcome {
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
         Command::Cni(Deferred(command)) => match command {
             CniCommand::Install { force, directory } => cni::install(&directory, force, global.format),
+            CniCommand::Migrate { cache, dry_run } => {
+                cni::migrate(engine_to_change(global)?, &cache, dry_run, global.format)
+            }
         },
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),

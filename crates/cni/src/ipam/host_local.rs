@@ -23,6 +23,14 @@ impl HostLocal {
     /// The plugin by its own name.
     pub const ALONE: Self = Self { known_args: &["IP"] };
 
+    /// The directory that the addresses of `call` are remembered in.
+    ///
+    /// # Errors
+    /// If the configuration has no IPAM.
+    pub fn directory_of(call: &Call) -> Result<String, CniError> {
+        directory(call, section(call)?)
+    }
+
     /// The addresses that are asked for by name.
     pub(super) fn ips_of(&self, call: &Call) -> Result<Vec<IpAddr>, CniError> {
         section(call)?;

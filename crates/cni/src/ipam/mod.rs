@@ -42,6 +42,9 @@ pub fn kind(call: &Call) -> Result<Option<String>, CniError> {
 /// # Errors
 /// Those of whoever gives them out; then nothing is held.
 pub fn add(call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
+    if let Some(found) = host.found() {
+        return Ok(found.addressed.clone());
+    }
     match giver(call)? {
         Giver::Ours(ours) => ours.add(call, host),
         Giver::Theirs(plugin) => delegate::add(call, &plugin),
@@ -53,6 +56,9 @@ pub fn add(call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
 /// # Errors
 /// Those of whoever gave them out.
 pub fn del(call: &Call, host: &mut Host) -> Result<(), CniError> {
+    if host.found().is_some() {
+        return Ok(());
+    }
     match giver(call)? {
         Giver::Ours(ours) => ours.del(call, host),
         Giver::Theirs(plugin) => delegate::tell(call, &plugin, Verb::Del),

@@ -127,7 +127,9 @@ impl Plugin for Bandwidth {
         // What a dead process left is in nobody's way.
         host.engine()?.settle()?;
         let device = host_side(call, host, prev)?;
-        free(host, &device, &ifb)?;
+        if host.found().is_none() {
+            free(host, &device, &ifb)?;
+        }
         let limits = LimitsFixture { device: device.clone(), ingress, egress, ifb: ifb.clone() };
         let fixtures = vec![Fixture::Limits(limits)];
         let part = Part { owner: NAME.to_owned(), fixtures, ..Part::default() };

@@ -1,6 +1,5 @@
 //! `dummy`: a device that takes everything and gives nothing, for an address that is reached otherwise.
 
-use linkspan_engine::random_mac;
 use linkspan_model::{DeviceFixture, DeviceKind, Fixture};
 
 use super::device::{self, Device};
@@ -25,7 +24,7 @@ impl Plugin for Dummy {
 
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
         needs_addresses(call)?;
-        let mac = random_mac()?;
+        let mac = host.mac()?;
         let fixture = DeviceFixture {
             ifname: call.ifname.parse()?,
             kind: DeviceKind::Dummy,

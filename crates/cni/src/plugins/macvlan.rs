@@ -1,6 +1,5 @@
 //! `macvlan`: a device with a MAC of its own on one of the host's.
 
-use linkspan_engine::random_mac;
 use linkspan_model::{DeviceFixture, DeviceKind, Fixture, Mac, MacvlanMode};
 
 use super::device::{self, Device};
@@ -77,7 +76,7 @@ impl Plugin for Macvlan {
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
         let config = Config::read(call)?;
         let master = config.master.find(call, host)?;
-        config.device(call, &master, random_mac()?)?.add(call, host)
+        config.device(call, &master, host.mac()?)?.add(call, host)
     }
 
     fn del(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {

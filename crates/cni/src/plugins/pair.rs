@@ -18,21 +18,34 @@ pub(super) struct Chosen {
     pub(super) host: IfName,
     /// A MAC for an interface without addresses.
     pub(super) mac: Mac,
+    /// Whether they are those of a pair that was found, so that this is its MAC whatever addresses it has.
+    pub(super) is_found: bool,
 }
 
 impl Chosen {
+    /// Those of the pair that was found on the host, if one is taken over; else new ones.
+    ///
+    /// # Errors
+    /// If something else was found.
+    pub(super) fn on(host: &Host) -> Result<Self, CniError> {
+        let Some(found) = host.found() else { return Self::at_random() };
+        let pair = found.host.clone().zip(found.mac);
+        let (host, mac) = pair.ok_or_else(|| CniError::other("the interface is no side of a veth pair"))?;
+        Ok(Self { host, mac, is_found: true })
+    }
+
     /// Names that nobody has, as far as chance goes.
     ///
     /// # Errors
     /// Never: what is made up is a valid name.
-    pub(super) fn at_random() -> Result<Self, CniError> {
+    fn at_random() -> Result<Self, CniError> {
         // The standard library's maps have keys that nobody can guess, and these are made as theirs are.
         let random = || RandomState::new().build_hasher().finish();
         let veth = |number: u64| format!("veth{:08x}", number as u32).parse::<IfName>();
         let [_, _, a, b, c, d, e, f] = random().to_be_bytes();
         // A unicast address that is nobody's by assignment (IEEE 802).
         let mac = Mac::from_bytes([a & 0xfc | 0x02, b, c, d, e, f]);
-        Ok(Self { host: veth(random())?, mac })
+        Ok(Self { host: veth(random())?, mac, is_found: false })
     }
 }
 
@@ -134,8 +147,9 @@ pub(super) fn with_ipv6(result: &CniResult, device: &IfName, key: &str, value: &
 }
 
 /// The MAC for an interface with the addresses of `result`: the one that its first address always has.
-pub(super) fn mac_for(result: &CniResult, otherwise: Mac) -> Mac {
-    result.ips.first().map_or(otherwise, |ip| Mac::for_ip(ip.address.addr()))
+pub(super) fn mac_for(result: &CniResult, chosen: &Chosen) -> Mac {
+    let first = result.ips.first().filter(|_| !chosen.is_found);
+    first.map_or(chosen.mac, |ip| Mac::for_ip(ip.address.addr()))
 }
 
 /// Has the IPAM plugin reserve addresses and `make` done with them, which are given back if it fails.
@@ -255,7 +269,8 @@ pub(super) mod tests {
     }
 
     pub fn chosen() -> Chosen {
-        Chosen { host: "veth01234567".parse().unwrap(), mac: "02:11:22:33:44:55".parse().unwrap() }
+        let mac = "02:11:22:33:44:55".parse().unwrap();
+        Chosen { host: "veth01234567".parse().unwrap(), mac, is_found: false }
     }
 
     /// Addresses of an IPAM plugin, without gateways.

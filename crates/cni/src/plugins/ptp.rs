@@ -46,7 +46,7 @@ impl Plugin for Ptp {
 
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
         let config = Config::read(call)?;
-        let chosen = Chosen::at_random()?;
+        let chosen = Chosen::on(host)?;
         pair::with_addresses(call, host, |host, reserved| {
             let (part, guests, footing, result) = plan(call, &config, &chosen, reserved)?;
             call.fit(host, (part, guests), footing, true)?;
@@ -80,7 +80,7 @@ fn plan(
     reserved: CniResult,
 ) -> Result<(Part, Guests, Footing, CniResult), CniError> {
     let ifname: IfName = call.ifname.parse()?;
-    let mac = pair::mac_for(&reserved, chosen.mac);
+    let mac = pair::mac_for(&reserved, chosen);
     let mut result = reserved;
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(1));
     result.interfaces = vec![pair::on_host(&chosen.host), pair::container(call, mac)?];

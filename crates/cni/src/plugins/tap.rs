@@ -1,6 +1,5 @@
 //! `tap`: a persistent tap device, for what runs in the container and speaks Ethernet itself.
 
-use linkspan_engine::random_mac;
 use linkspan_model::{DeviceFixture, DeviceKind, Fixture, IfName, Mac};
 
 use super::device::{self, Device};
@@ -68,7 +67,7 @@ impl Plugin for Tap {
     }
 
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
-        Config::read(call)?.device(call, random_mac()?)?.add(call, host)
+        Config::read(call)?.device(call, host.mac()?)?.add(call, host)
     }
 
     fn del(&self, call: &Call, host: &mut Host) -> Result<(), CniError> {

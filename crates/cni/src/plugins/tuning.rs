@@ -284,7 +284,7 @@ impl Plugin for Tuning {
             Some(there.ok_or_else(|| CniError::other(format!("failed to get {device:?}")))?)
         };
         let fixtures = config.fixtures(&device, before.as_ref());
-        if before.is_some() {
+        if before.is_some() && host.found().is_none() {
             Backup::of(&fixtures).save(call)?;
         }
         let part = Part { owner: NAME.to_owned(), fixtures, ..Part::default() };

@@ -14,6 +14,7 @@ mod element;
 mod error;
 mod expr;
 mod filter;
+mod foreign;
 mod home;
 mod listeners;
 mod nft;
@@ -22,6 +23,7 @@ mod set;
 mod table;
 mod userdata;
 
+pub use foreign::{ForeignFamily, ForeignRule, ForeignTable};
 pub use listeners::port_holder;
 
 use std::os::fd::{AsFd, BorrowedFd};

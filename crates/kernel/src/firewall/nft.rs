@@ -23,18 +23,18 @@ const TABLE_FLAGS: u16 = 2;
 /// NFTA_TABLE_USERDATA.
 pub(super) const TABLE_USERDATA: u16 = 6;
 
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
+pub(super) const CHAIN_TABLE: u16 = 1;
+pub(super) const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
+pub(super) const CHAIN_POLICY: u16 = 5;
 const CHAIN_TYPE: u16 = 7;
 const CHAIN_USERDATA: u16 = 12;
 const HOOK_HOOKNUM: u16 = 1;
 const HOOK_PRIORITY: u16 = 2;
-const NF_ACCEPT: u32 = 1;
+pub(super) const NF_ACCEPT: u32 = 1;
 
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
+pub(super) const RULE_TABLE: u16 = 1;
+pub(super) const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 
 const SET_TABLE: u16 = 1;
@@ -58,7 +58,7 @@ pub(super) const ELEM_LIST_ELEMENTS: u16 = 3;
 pub(super) const LIST_ELEM: u16 = 1;
 
 // linux/netlink.h
-const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
@@ -106,7 +106,12 @@ pub(super) struct Layout {
 }
 
 pub(super) fn message(family: Family, kind: u16, flags: u16) -> Message {
-    Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family as u8, 0, 0, 0])
+    message_of(family as u8, kind, flags)
+}
+
+/// A message about a table of any family, of which there are more than Linkspan has (linux/netfilter.h).
+pub(super) fn message_of(family: u8, kind: u16, flags: u16) -> Message {
+    Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family, 0, 0, 0])
 }
 
 /// `create table`: fails if there is one.

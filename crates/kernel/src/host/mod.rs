@@ -5,6 +5,7 @@ mod beneath;
 mod devices;
 mod facts;
 mod fixture;
+mod foreign;
 mod observe;
 mod ovs;
 mod patch;

@@ -29,7 +29,7 @@ impl Plugin for Bridge {
 
     fn add(&self, call: &Call, host: &mut Host) -> Result<CniResult, CniError> {
         let config = Config::read(call)?;
-        let chosen = Chosen::at_random()?;
+        let chosen = Chosen::on(host)?;
         match ipam::kind(call)? {
             None => make(call, host, &config, &chosen, CniResult::default()),
             Some(kind) if device::FORESEEING.contains(&kind.as_str()) => {
@@ -138,7 +138,7 @@ fn plan(call: &Call, config: &Config, chosen: &Chosen, reserved: CniResult) -> R
     let gateways = gateways(config, &mut result);
     let device = config.gateway_device()?;
     let has_place = config.vlan != 0 && !gateways.is_empty();
-    let mac = config.mac.unwrap_or_else(|| pair::mac_for(&result, chosen.mac));
+    let mac = config.mac.unwrap_or_else(|| pair::mac_for(&result, chosen));
     result.interfaces =
         vec![pair::on_host(&config.bridge), pair::on_host(&chosen.host), pair::container(call, mac)?];
     if has_place {

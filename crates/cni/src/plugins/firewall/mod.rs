@@ -181,7 +181,7 @@ impl Wanted {
             let part = Part { owner: NAME.to_owned(), fixtures, ..Part::default() };
             call.fit(host, (part, guests), found(call, prev, device), false)?;
         } else if guests != Guests::default() {
-            host.engine()?.hold(&call.network()?, &guests)?;
+            host.hold(&call.network()?, &guests)?;
         }
         Ok(())
     }
