@@ -9,6 +9,7 @@ mod firewall;
 mod ipam;
 mod loopback;
 mod migrate;
+mod mixed;
 mod protocol;
 mod ptp;
 mod routing;
