@@ -29,11 +29,14 @@ pub struct Cached {
     plugins: Vec<Object>,
 }
 
-/// All files of a cache by name, each read or with the reason why it cannot be.
+/// A file of a cache by its name, read or with the reason why it cannot be.
+pub type File = (String, Result<Cached, CniError>);
+
+/// All files of a cache.
 ///
 /// # Errors
 /// If the directory cannot be listed.
-pub fn read_all(directory: &Path) -> Result<Vec<(String, Result<Cached, CniError>)>, CniError> {
+pub fn read_all(directory: &Path) -> Result<Vec<File>, CniError> {
     let cannot = |error| CniError::other(format!("cannot read {}", directory.display())).because(error);
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(cannot)? {
