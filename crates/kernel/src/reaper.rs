@@ -29,8 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE_MICROSECONDS: u32 = 2_000;
 /// How long the child keeps what it holds for a caller that does not end.
 const HOLD_MICROSECONDS: u32 = 1_000_000;
-/// For the caller's last close to come before the child's, once it has ended.
-const GRACE_NANOSECONDS: u32 = 2_000_000;
+/// How long the child keeps what it holds once the caller has ended. By then the kernel has done away with what was
+/// deleted. A close before that waits for it with a lock held that every other transaction needs (nft_rcv_nl_event in
+/// net/netfilter/nf_tables_api.c): whoever comes next would wait too.
+const GRACE_NANOSECONDS: u32 = 60_000_000;
 /// Groups of devices to be deleted are numbered from here by process, far from the small numbers people use.
 const GROUPS: u32 = 0x4c53_0000;
 
