@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::run::{Answer, answer};
-use crate::{Environment, Plugin, find};
+use crate::{CniError, Environment, Plugin, Version, find};
 
 /// The plugin that has no name of its own to be started by: the program has it.
 const NATIVE: &str = "linkspan";
@@ -18,8 +18,12 @@ pub fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os();
     let name = args.next()?;
     let environment = Environment::of_process();
-    let plugin = plugin(&name, args.next().is_none() && environment.command().is_some())?;
-    let answer = answer(plugin, &environment, io::stdin().lock());
+    let is_called = args.next().is_none() && environment.command().is_some();
+    let answer = match plugin(&name, is_called) {
+        Some(plugin) => answer(plugin, &environment, io::stdin().lock()),
+        None if is_called => unknown(&name),
+        None => return None,
+    };
     Some(match tell(&answer) {
         Ok(()) if answer.is_success => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -29,11 +33,18 @@ pub fn main() -> Option<ExitCode> {
 /// The plugin that a process called `name` is. The native one is meant only if the process `is_called` as one: without
 /// arguments, and with a verb.
 fn plugin(name: &OsString, is_called: bool) -> Option<&'static dyn Plugin> {
-    match Path::new(name).file_name()?.to_str() {
-        Some(name) if name != NATIVE && find(name).is_some() => find(name),
-        _ if is_called => find(NATIVE),
-        _ => None,
+    match Path::new(name).file_name()?.to_str()? {
+        NATIVE if !is_called => None,
+        name => find(name),
     }
+}
+
+/// What a link says whose name is that of no plugin here.
+fn unknown(name: &OsString) -> Answer {
+    let name = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
+    let error = CniError::other(format!("linkspan is no CNI plugin called {name:?}"))
+        .because("`linkspan cni install DIR` makes links under the names that it serves");
+    Answer { out: error.print(Version::NEWEST), err: String::new(), is_success: false }
 }
 
 /// Prints it, the result in one piece.
@@ -57,5 +68,8 @@ mod tests {
         for other in ["linkspan", "/usr/bin/linkspan", "lo", "Loopback", "loopback.old", "", "/"] {
             assert_eq!(named(other), None, "{other}");
         }
+        let called = |name: &str| plugin(&name.into(), true).map(|plugin| plugin.name());
+        assert_eq!(called("/opt/cni/bin/linkspan"), Some("linkspan"));
+        assert_eq!((called("portmap"), called("port-map")), (Some("portmap"), None));
     }
 }
