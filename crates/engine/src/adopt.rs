@@ -25,7 +25,7 @@ impl<K: Kernel> Engine<K> {
         let Some(FitRequest { attachment, netns, labels, .. }) = requests.first() else {
             return Err(Error::refused("there is nothing to take over"));
         };
-        let Berth { sandbox, is_new, .. } = self.berth(&attachment.container, netns, labels)?;
+        let Berth { sandbox, is_new, .. } = self.berth(&attachment.container, netns, labels, true)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _network =
             self.store.lock(&Object::Network(attachment.network.clone()), Mode::Shared, PATIENCE)?;

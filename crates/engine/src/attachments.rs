@@ -89,7 +89,7 @@ impl<K: Kernel> Engine<K> {
 
     fn try_attach(&mut self, request: &AttachRequest) -> Result<Attached, Error> {
         let network = self.network_for_use(&request.net.network)?;
-        let berth = self.berth(&request.attachment.container, &request.netns, &request.labels)?;
+        let berth = self.berth(&request.attachment.container, &request.netns, &request.labels, true)?;
         self.drop_leftover(&request.attachment, &berth.inside)?;
         let Berth { sandbox, is_new, inside } = berth;
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
@@ -138,7 +138,7 @@ impl<K: Kernel> Engine<K> {
     fn try_fit(&mut self, request: &FitRequest) -> Result<Attached, Error> {
         let FitRequest { attachment, part, .. } = request;
         let Berth { sandbox, is_new, inside } =
-            self.berth(&attachment.container, &request.netns, &request.labels)?;
+            self.berth(&attachment.container, &request.netns, &request.labels, request.is_main)?;
         if request.is_main {
             self.drop_leftover(attachment, &inside)?;
             refuse_present(attachment, &inside)?;

@@ -20,21 +20,21 @@ pub struct Berth {
     pub sandbox: Sandbox,
     /// Whether it is to be made.
     pub is_new: bool,
-    /// What is in its namespace.
+    /// What is in its namespace, if that was looked at.
     pub inside: Inside,
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Finds the sandbox of `container`, whose namespace the file `netns` stands for, or drafts it.
+    /// Finds the sandbox of `container`, whose namespace the file `netns` stands for, or drafts it. What is in the namespace
+    /// is looked at only for a sandbox that is to be made, or if it `matters`.
     pub(crate) fn berth(
         &mut self,
         container: &str,
         netns: &Path,
         labels: &BTreeMap<String, String>,
+        matters: bool,
     ) -> Result<Berth, Error> {
         let (path, pin) = place(netns);
-        // It may be the host's own: the runtime was asked before whether that is meant.
-        let inside = self.kernel.look_into(&path)?;
         let (found, name) = self.store.read(|tx| {
             let found = match &pin {
                 Some(pin) => tx.sandbox(pin.as_str())?.filter(|other| other.netns_name() == pin),
@@ -46,6 +46,11 @@ impl<K: Kernel> Engine<K> {
             };
             Ok::<_, Error>((found, free_name(tx, container, pin.is_none())?))
         })?;
+        // It may be the host's own: the runtime was asked before whether that is meant.
+        let inside = match found {
+            Some(_) if !matters => Inside::default(),
+            _ => self.kernel.look_into(&path)?,
+        };
         if let Some(sandbox) = found {
             return Ok(Berth { sandbox, is_new: false, inside });
         }

@@ -188,7 +188,7 @@ impl<K: Kernel> Engine<K> {
         if sandbox.is_machine() {
             return Ok(false);
         }
-        let scope = Scope { namespaces: [sandbox.netns_name().clone()].into(), ..Scope::default() };
+        let scope = Scope { pins: [sandbox.netns_name().clone()].into(), ..Scope::default() };
         let pinned = self.kernel.observe(&scope)?.namespaces.remove(sandbox.netns_name());
         // A path is what the kernel gives for a pin that pins nothing.
         Ok(matches!(pinned, None | Some(Namespace::Path(_))) || self.is_deserted(sandbox)?)

@@ -243,9 +243,10 @@ impl Kernel for Fake {
 impl Fake {
     /// Those that are pinned, by us or by others.
     fn seen_namespaces(&self, scope: &Scope) -> BTreeMap<Name, Namespace> {
-        let ours = select(&self.state.namespaces, |name| scope.namespaces.contains(name));
+        let wanted = || scope.namespaces.union(&scope.pins);
+        let ours = select(&self.state.namespaces, |name| wanted().any(|other| other == name));
         let mut seen: BTreeMap<_, _> = ours.into_iter().map(|(name, origin)| (name, seen(&origin))).collect();
-        for name in scope.namespaces.iter().filter(|name| self.foreign.contains_key(&pin_path(name))) {
+        for name in wanted().filter(|name| self.foreign.contains_key(&pin_path(name))) {
             seen.entry(name.clone()).or_insert(Namespace::New);
         }
         seen

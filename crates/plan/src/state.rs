@@ -264,6 +264,8 @@ pub struct Scope {
     pub uplinks: BTreeMap<IfName, IfName>,
     /// Namespaces, with their default routes.
     pub namespaces: BTreeSet<Name>,
+    /// Namespaces, for nothing but their being pinned.
+    pub pins: BTreeSet<Name>,
     /// Namespaces that others have pinned, for their default routes alone.
     pub insides: BTreeSet<Name>,
     /// Host sides of veth pairs, with the namespace and name of the side inside.

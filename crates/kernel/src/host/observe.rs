@@ -95,13 +95,15 @@ impl Host {
     /// Where a namespace came from cannot be seen later: all but the host's own count as new. A pin that pins
     /// nothing is given as the path of itself, so that it is there to be deleted.
     fn observe_namespaces(&mut self, scope: &Scope, state: &mut State) -> Result<()> {
-        for name in &scope.namespaces {
+        for name in scope.namespaces.union(&scope.pins) {
             let origin = match Pin::look(name)? {
                 Pin::Absent => continue,
                 Pin::Stale => Origin::Path(netns::pin_path(name)),
                 Pin::Alive(namespace) if namespace.is(&self.home) => Origin::Host,
                 Pin::Alive(_) => {
-                    state.routes.extend(self.default_routes(name)?);
+                    if scope.namespaces.contains(name) {
+                        state.routes.extend(self.default_routes(name)?);
+                    }
                     Origin::New
                 }
             };
