@@ -68,6 +68,8 @@ pub const LAYERS: &[Layer] = &[
             "linkspan-kernel",
             "linkspan-blueprint",
             "linkspan-cni",
+            "linkspan-netavark",
+            "linkspan-agent",
         ],
         in_tests: &[],
         why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; it \
@@ -81,7 +83,31 @@ pub const LAYERS: &[Layer] = &[
         why: "a plugin converts its format into the model and calls the engine; what the kernel refuses and what it \
               has comes in plan's words",
     },
-    Layer { package: "linkspan-netavark", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
+    Layer {
+        package: "linkspan-netavark",
+        may_use: &[
+            "linkspan-model",
+            "linkspan-plan",
+            "linkspan-engine",
+            "linkspan-kernel",
+            "linkspan-aardvark",
+            "linkspan-dhcp",
+        ],
+        in_tests: &[],
+        why: "as the CNI frontend; its containers' names are in the DNS server's files, their leases kept by the proxy",
+    },
+    Layer {
+        package: "linkspan-aardvark",
+        may_use: &["linkspan-model", "linkspan-kernel", "linkspan-dns"],
+        in_tests: &[],
+        why: "it reads names from files and serves them; it knows no engine, as others may write the files",
+    },
+    Layer {
+        package: "linkspan-dhcp",
+        may_use: &["linkspan-model", "linkspan-kernel"],
+        in_tests: &[],
+        why: "it keeps leases of interfaces that others made",
+    },
     Layer { package: "linkspan-docker", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-oci", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer {
@@ -103,6 +129,8 @@ pub const LAYERS: &[Layer] = &[
             "linkspan-cli",
             "linkspan-cni",
             "linkspan-netavark",
+            "linkspan-aardvark",
+            "linkspan-dhcp",
             "linkspan-docker",
             "linkspan-oci",
             "linkspan-agent",
@@ -159,9 +187,10 @@ pub const LINKS: &[Link] = &[
     },
     Link {
         crates: &["nix", "libc", "rustix"],
-        by: By::Only(&["linkspan-kernel", "linkspan-store", LAB]),
+        by: By::Only(&["linkspan-kernel", "linkspan-store", "linkspan-dns", "linkspan-dhcp", LAB]),
         in_tests: false,
-        why: "system calls are the kernel crate's; the store locks its files, the lab builds hosts",
+        why: "system calls are the kernel crate's; the store locks its files, servers take many datagrams at once, the lab \
+              builds hosts",
     },
     Link {
         crates: &["clap", "clap_complete", "clap_mangen", "comfy-table"],

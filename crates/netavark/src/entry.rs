@@ -1,0 +1,39 @@
+//! What starts when the program is called by this backend's name.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::{Args, Command, Error};
+
+/// The name that runtimes know it by.
+const NAME: &str = "netavark";
+
+/// Does what this process was started for, if it was started under the backend's name; otherwise nothing.
+pub fn main() -> Option<ExitCode> {
+    let mut args = std::env::args_os();
+    let called = args.next()?;
+    (Path::new(&called).file_name()? == NAME).then(|| run(args))
+}
+
+/// Carries out a command line without the program's name. Standard output has the answer in one piece, or the error.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Args::parse(args).and_then(|args| answer(&args)) {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            println!("{}", error.print());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(args: &Args) -> Result<String, Error> {
+    match &args.command {
+        Command::ShortVersion => Ok(concat!("netavark ", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+        other => Err(Error::new(format!("{other:?} is not there yet"))),
+    }
+}
