@@ -1,7 +1,7 @@
 //! The command line, as Podman writes it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
@@ -23,6 +23,17 @@ pub struct Global {
     pub aardvark: Option<PathBuf>,
     /// `--plugin-directory`.
     pub plugins: Vec<PathBuf>,
+}
+
+impl Global {
+    /// The run directory, without which `command` cannot be carried out.
+    ///
+    /// # Errors
+    /// If it is not given.
+    pub fn required_config(&self, command: &str) -> Result<&Path, Error> {
+        let missing = || Error::new(format!("--config not specified but required for netavark {command}"));
+        self.config.as_deref().ok_or_else(missing)
+    }
 }
 
 /// What to do.

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::setup::setup;
+use crate::teardown::teardown;
 use crate::{Args, Command, Error};
 
 /// The name that runtimes know it by.
@@ -34,6 +36,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn answer(args: &Args) -> Result<String, Error> {
     match &args.command {
         Command::ShortVersion => Ok(concat!("netavark ", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+        Command::Setup(netns) => setup(&args.global, netns),
+        Command::Teardown(netns) => teardown(&args.global, netns).map(|()| String::new()),
         other => Err(Error::new(format!("{other:?} is not there yet"))),
     }
 }

@@ -1,6 +1,6 @@
 //! What Podman is told when something does not work.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
 
@@ -12,6 +12,11 @@ impl Error {
     /// An error that says `what`.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
+    }
+
+    /// That the system refused `what`.
+    pub fn io(what: &str, cause: &io::Error) -> Self {
+        Self(format!("{what}: IO error: {cause}"))
     }
 
     /// Several of one command, each on a line of its own; a single one is as it was.

@@ -1,12 +1,15 @@
 //! What Podman sends. Keys that are not known are left out of account, as newer versions send more.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::{fmt, fs};
 
 use ipnet::IpNet;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Global};
 
 /// `setup` and `teardown`: a container and its networks.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -28,6 +31,26 @@ pub struct NetworkOptions {
     /// Name servers for this container.
     #[serde(default)]
     pub dns_servers: Option<Vec<IpAddr>>,
+}
+
+impl NetworkOptions {
+    /// Reads them from the file that the flags name, or from standard input.
+    ///
+    /// # Errors
+    /// If it cannot be read, or means nothing.
+    pub fn load(global: &Global) -> Result<Self, Error> {
+        const WHAT: &str = "failed to load network options";
+        let bytes = match &global.file {
+            Some(path) => fs::read(path),
+            None => {
+                let mut bytes = Vec::new();
+                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            }
+        };
+        let bytes = bytes.map_err(|cause| Error::io(WHAT, &cause))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|cause| Error::new(format!("{WHAT}: JSON Decoding error: {cause}")))
+    }
 }
 
 /// A container's networks: up to Podman 5 an object with the names as keys, since Podman 6 a list.

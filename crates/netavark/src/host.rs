@@ -1,0 +1,74 @@
+//! This host, as far as a command needs it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use linkspan_engine::{Engine, Event, Paths, Place, RUN_DIR, STATE_DIR};
+use linkspan_kernel::{Host as Kernel, privilege};
+
+use crate::{Error, Global};
+
+/// The namespaces of this process, and of the first one.
+const OWN: &str = "/proc/self/ns/net";
+const FIRST: &str = "/proc/1/ns/net";
+
+/// The engine over this host's kernel and store, opened when it is first asked for.
+pub struct Host<'a> {
+    global: &'a Global,
+    engine: Option<Engine<Kernel>>,
+}
+
+impl<'a> Host<'a> {
+    /// A host that nothing was asked of yet.
+    pub const fn new(global: &'a Global) -> Self {
+        Self { global, engine: None }
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// If this process may not change the network, or the store cannot be opened.
+    pub fn engine(&mut self) -> Result<&mut Engine<Kernel>, Error> {
+        match &mut self.engine {
+            Some(engine) => Ok(engine),
+            none => Ok(none.insert(open(self.global)?)),
+        }
+    }
+}
+
+fn open(global: &Global) -> Result<Engine<Kernel>, Error> {
+    privilege::check().map_err(linkspan_engine::Error::from)?;
+    let kernel = Kernel::open().map_err(linkspan_engine::Error::from)?;
+    let (state, run) = directories(global.config.as_deref());
+    let mut engine = Engine::open(kernel, &state, Paths::of_host(run))?;
+    engine.listen(|event| match event {
+        Event::Step(_) => {}
+        Event::Note(text) => eprintln!("note: {text}"),
+    });
+    Ok(engine)
+}
+
+/// Where state and run files are. A store belongs to one host's namespace: in another one, as rootless Podman has it, they
+/// are in the directory that Podman has for its network there.
+pub fn directories(config: Option<&Path>) -> (PathBuf, PathBuf) {
+    let given = |place: Place| std::env::var_os(place.variable).map(PathBuf::from);
+    if let (Some(state), Some(run)) = (given(STATE_DIR), given(RUN_DIR)) {
+        return (state, run);
+    }
+    let own = config.filter(|_| !is_first_namespace()).map(|config| config.join("linkspan"));
+    let usual = |place: Place| given(place).unwrap_or_else(|| place.default.into());
+    match own {
+        Some(own) => (
+            given(STATE_DIR).unwrap_or_else(|| own.join("state")),
+            given(RUN_DIR).unwrap_or_else(|| own.join("run")),
+        ),
+        None => (usual(STATE_DIR), usual(RUN_DIR)),
+    }
+}
+
+/// Whether this process is in the network namespace of the first one, with that one's rights.
+fn is_first_namespace() -> bool {
+    let of = |path: &str| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((of(OWN), of(FIRST)), (Ok(own), Ok(first)) if own == first)
+}
