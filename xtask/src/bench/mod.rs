@@ -4,6 +4,7 @@ mod cni;
 mod create;
 mod file;
 mod growth;
+mod netavark;
 mod ports;
 mod table;
 pub mod traffic;
@@ -47,6 +48,9 @@ fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {
     }
     if wanted("cni") {
         cni::measure(host, flags.number("count", 100)?, flags.number("growth", 1000)?, &mut table)?;
+    }
+    if wanted("netavark") {
+        netavark::measure(host, flags.number("count", 100)?, flags.number("growth", 1000)?, &mut table)?;
     }
     println!("{}", table.text());
     let missed = table.missed();
