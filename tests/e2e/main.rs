@@ -36,6 +36,7 @@ mod modes;
 mod names;
 mod neighbours;
 mod ovs;
+mod podman;
 mod ports;
 mod program;
 mod publish;

@@ -27,6 +27,11 @@ impl Net {
         Self::open(name, Path::new("/run/netns").join(name).as_path())
     }
 
+    /// That of a process.
+    pub fn of_process(name: &str, pid: u32) -> Self {
+        Self::open(name, Path::new(&format!("/proc/{pid}/ns/net")))
+    }
+
     /// The calling thread's.
     pub fn here() -> Self {
         Self::open("here", Path::new("/proc/thread-self/ns/net"))

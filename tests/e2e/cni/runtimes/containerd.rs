@@ -5,8 +5,8 @@ use std::process::{Child, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use super::{CONFLISTS, PLUGINS, ROOT, Traces, conflists, host, served, use_conflist};
-use crate::support::{Reach, here, run_as_root, run_tool, sh};
+use super::{CONFLISTS, PLUGINS, conflists, host, use_conflist};
+use crate::support::{ROOT, Reach, Traces, here, run_as_root, run_tool, served, sh};
 
 const CONFIG: &str = "/run/containerd.toml";
 /// The image that sandboxes of its CRI plugin run.

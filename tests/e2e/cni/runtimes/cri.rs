@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::containerd::{Containerd, IMAGE, SOCKET};
-use super::{ROOT, Traces, conflists, host, served, use_conflist};
-use crate::support::{here, run_as_root, sh};
+use super::{conflists, host, use_conflist};
+use crate::support::{ROOT, Traces, here, run_as_root, served, sh};
 
 /// A protobuf message, field by field (protobuf.dev, "Encoding").
 #[derive(Default)]
