@@ -11,7 +11,7 @@ tools=(
   setpriv:util-linux brctl:bridge-utils python3:python3 qemu-system-x86_64:qemu-system-x86
   ovsdb-server:openvswitch-common ovs-vswitchd:openvswitch-switch ovs-vsctl:openvswitch-switch
   /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables containerd:containerd runc:runc
-  podman:podman crun:crun busybox:busybox-static sqlite3:sqlite3
+  podman:podman crun:crun busybox:busybox-static sqlite3:sqlite3 slirp4netns:slirp4netns newuidmap:uidmap
 )
 
 # Debian keeps some of them where only root's PATH looks.

@@ -32,7 +32,9 @@ fn networks_are_isolated_as_they_were_asked_to_be() {
     run_as_root(here!(), || {
         let Some((_world, podman)) = host() else { return };
         for (number, isolate) in [(30, "false"), (31, "true"), (32, "true"), (33, "strict")] {
-            podman.run(&format!("network create --subnet 10.{number}.0.0/24 -o isolate={isolate} n{number}"));
+            podman.run(&format!("network create --subnet 10.{number}.0.0/24 -o isolate=true n{number}"));
+            // Podman 4 would refuse `strict`, but passes it on.
+            sh(&format!("sed -i 's/\"true\"/\"{isolate}\"/' /etc/containers/networks/n{number}.json"));
             podman.run(&format!(
                 "run -d --name c{number} --network n{number} -p 80{number}:80 bb httpd -f -p 80"
             ));
@@ -68,7 +70,7 @@ fn linkspan_shows_podmans_containers_and_entering_their_namespaces_works() {
     run_as_root(here!(), || {
         let Some((_world, podman)) = host() else { return };
         podman.run("run -d --name web -p 8088:80 bb httpd -f -p 80");
-        let id = podman.run("inspect -f '{{slice .Id 0 12}}' web");
+        let id = podman.run("ps -q");
         let listed = crate::support::linkspan("sandbox ls");
         assert!(listed.contains(id.trim()), "{listed}");
         let ports = crate::support::linkspan(&format!("port {}", id.trim()));

@@ -16,12 +16,12 @@ pub fn root_file_system(programs: &[&str]) -> bool {
     if !["busybox", "curl"].iter().chain(programs).all(|program| has(program)) {
         return false;
     }
-    sh(&format!("mkdir -p {ROOT}/bin && cd {ROOT} && mkdir proc sys dev tmp etc"));
+    sh(&format!("mkdir -p {ROOT}/bin && cd {ROOT} && mkdir -p proc sys dev tmp etc"));
     sh(&format!(
         "cp \"$(command -v busybox)\" {ROOT}/bin/ && echo 'root:x:0:0::/:/bin/sh' >{ROOT}/etc/passwd"
     ));
     let applets = "sh httpd ip ping true sleep nslookup nc cat";
-    sh(&format!("for name in {applets}; do ln -s busybox {ROOT}/bin/$name; done"));
+    sh(&format!("for name in {applets}; do ln -sf busybox {ROOT}/bin/$name; done"));
     true
 }
 

@@ -1,5 +1,6 @@
 //! Podman on the test's host, with storage of its own and an image of busybox called `bb`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use linkspan_lab::{Net, run_tool, sh};
@@ -15,7 +16,7 @@ cgroups = \"disabled\"
 cgroup_manager = \"cgroupfs\"
 runtime = \"crun\"
 events_logger = \"file\"
-helper_binaries_dir = [\"/run/helpers\", \"/usr/lib/podman\", \"/usr/bin\"]
+helper_binaries_dir = [\"/opt/helpers\", \"/usr/lib/podman\", \"/usr/bin\"]
 [network]
 ";
 const POLICY: &str = "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}";
@@ -62,9 +63,9 @@ impl Podman {
     }
 
     fn configured(start: &str, network: &str, storage: &str) -> Self {
-        sh("mkdir -p /run/helpers /etc/containers");
+        sh("mkdir -p /opt/helpers /etc/containers");
         for name in ["netavark", "aardvark-dns"] {
-            sh(&format!("ln -sf {BINARY} /run/helpers/{name}"));
+            sh(&format!("ln -sf {BINARY} /opt/helpers/{name}"));
         }
         let write = |file, text: String| fs::write(file, text).expect("write a configuration");
         write("/run/containers.conf", format!("{CONFIG}{network}"));
@@ -106,11 +107,13 @@ impl Podman {
         Net::of_process(container, pid.trim().parse().expect("a process"))
     }
 
-    /// The addresses that a name leads to, as a container sees it; none if there is no such name.
+    /// The addresses that a name leads to in their order, as a container sees it; none if there is no such name.
     pub fn looked_up(&self, container: &str, name: &str) -> Vec<String> {
         let (_, text) = self.tried(&format!("exec {container} nslookup {name}"));
         let answer = text.lines().skip_while(|line| !line.starts_with("Name:"));
         let address = |line: &str| Some(line.strip_prefix("Address")?.split_once(": ")?.1.trim().to_owned());
-        answer.filter_map(address).collect()
+        // Two name servers may both be asked.
+        let addresses: BTreeSet<String> = answer.filter_map(address).collect();
+        addresses.into_iter().collect()
     }
 }
