@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod ask;
+pub mod daemon;
 pub mod fake;
 pub mod firewall;
 pub mod guard;
