@@ -1,8 +1,8 @@
 //! What runtimes attach: how they call it, and what their plugins made for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,20 @@ pub struct Part {
     pub spoof: Option<(IfName, Mac)>,
 }
 
+/// How far the containers behind a bridge are kept from those behind others. Ports that are published are reached all the
+/// same, and the host and the outside are not concerned.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// From those that are strictly isolated.
+    #[default]
+    Open,
+    /// From those that are isolated too, strictly or not.
+    Isolated,
+    /// From all others.
+    Strict,
+}
+
 /// What the endpoints of a network share whose plugins are a runtime's: its policies on this host.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Guests {
@@ -65,19 +79,39 @@ pub struct Guests {
     /// Bridges whose ports nothing is forwarded between either.
     #[serde(default)]
     pub sealed: BTreeSet<IfName>,
+    /// Bridges that reach nothing outside and are not reached from there; they are not among `bridges`.
+    #[serde(default)]
+    pub internal: BTreeSet<IfName>,
+    /// Bridges that are kept from each other, as far as each wants it.
+    #[serde(default)]
+    pub isolation: BTreeMap<IfName, Isolation>,
+    /// Bridges whose traffic to the outside takes the host's address.
+    #[serde(default)]
+    pub masqueraded: BTreeSet<IfName>,
+    /// Bridges whose traffic to the outside takes this address, of its family.
+    #[serde(default)]
+    pub outbound: BTreeSet<(IfName, IpAddr)>,
+    /// Where a name server listens on addresses of the host, if not at port 53, where its clients ask.
+    #[serde(default)]
+    pub dns: BTreeSet<SocketAddr>,
     /// Devices that several of them are behind, and another's firewall lets pass.
     #[serde(default)]
     pub admitted: BTreeSet<Admission>,
 }
 
 impl Guests {
-    /// Adds what `others` has; whether that is more than there was.
+    /// Adds what `others` has; whether that changes anything. Of two isolations of a bridge the one in `others` holds.
     pub fn take_in(&mut self, others: &Self) -> bool {
         let before = self.clone();
         self.bridges.extend(others.bridges.iter().cloned());
         self.homes.extend(others.homes.iter().copied());
         self.closed.extend(others.closed.iter().cloned());
         self.sealed.extend(others.sealed.iter().cloned());
+        self.internal.extend(others.internal.iter().cloned());
+        self.isolation.extend(others.isolation.iter().map(|(bridge, level)| (bridge.clone(), *level)));
+        self.masqueraded.extend(others.masqueraded.iter().cloned());
+        self.outbound.extend(others.outbound.iter().cloned());
+        self.dns.extend(&others.dns);
         self.admitted.extend(others.admitted.iter().cloned());
         *self != before
     }

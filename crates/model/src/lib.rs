@@ -37,7 +37,7 @@ mod reservation;
 mod sandbox;
 mod shaping;
 
-pub use attachment::{Attachment, Guests, Part};
+pub use attachment::{Attachment, Guests, Isolation, Part};
 pub use card::Card;
 pub use endpoint::{Endpoint, Lease, Wire};
 pub use error::{Invalid, nearest};

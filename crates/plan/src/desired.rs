@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use linkspan_model::{
-    Endpoint, Family, Fixture, Guests, IfName, Lease, NamespaceSource, Network, Part, Published, Sandbox,
-    Side, Uplink, Wire,
+    Endpoint, Family, Fixture, Guests, IfName, Isolation, Lease, NamespaceSource, Network, Part, Protocol,
+    Published, Sandbox, Side, Uplink, Wire,
 };
 
 use crate::upper::desired as upper;
@@ -80,7 +80,32 @@ fn policies(guests: &Guests) -> BTreeSet<Element> {
     // What is sealed is closed too.
     elements.extend(bridges(&guests.sealed, Element::Closed));
     elements.extend(bridges(&guests.sealed, Element::Sealed));
+    elements.extend(bridges(&guests.internal, Element::Bridge));
+    elements.extend(bridges(&guests.internal, Element::Internal));
+    elements.extend(bridges(&guests.masqueraded, Element::Masquerade));
+    for (bridge, isolation) in &guests.isolation {
+        elements.insert(Element::Segment(bridge.clone()));
+        elements.extend(match isolation {
+            Isolation::Open => None,
+            Isolation::Isolated => Some(Element::Isolated(bridge.clone())),
+            Isolation::Strict => Some(Element::Strict(bridge.clone())),
+        });
+    }
+    let outbound = guests.outbound.iter().cloned();
+    elements.extend(outbound.map(|(bridge, address)| Element::Outbound { bridge, address }));
+    elements.extend(guests.dns.iter().flat_map(|server| asked_at(*server)));
     elements
+}
+
+/// What brings questions for a name server on the host to where it listens (RFC 1035, section 4.2: both protocols).
+fn asked_at(server: SocketAddr) -> [Element; 2] {
+    const DOMAIN: u16 = 53;
+    [Protocol::Tcp, Protocol::Udp].map(|protocol| Element::Publish {
+        protocol,
+        host: server.ip(),
+        port: DOMAIN,
+        to: server,
+    })
 }
 
 /// What an access bridge of `network` needs beside the bridge before it: itself, and what plugs it into that.

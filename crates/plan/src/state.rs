@@ -151,6 +151,19 @@ pub enum Element {
     Closed(IfName),
     /// A closed bridge that nothing goes back into either where the host sees it: beside [`Closed`](Self::Closed).
     Sealed(IfName),
+    /// A bridge that is kept from other such as far as either wants it, but for published ports.
+    Segment(IfName),
+    /// A segment that does not meet others that are isolated.
+    Isolated(IfName),
+    /// A segment that does not meet any other.
+    Strict(IfName),
+    /// A bridge whose traffic to the outside takes an address, if it is of that family.
+    Outbound {
+        /// The bridge; it has one address of a family.
+        bridge: IfName,
+        /// The address.
+        address: IpAddr,
+    },
     /// A port of a bridge by which only frames from this MAC enter; one a port. Not every kernel can see to that.
     Spoof {
         /// The port.
@@ -196,6 +209,10 @@ impl Element {
             Self::MasqueradeTo(address) => of_family(*address, "masquerade_to4", "masquerade_to6"),
             Self::Closed(_) => "closed",
             Self::Sealed(_) => "sealed",
+            Self::Segment(_) => "segments",
+            Self::Isolated(_) => "isolated",
+            Self::Strict(_) => "strict",
+            Self::Outbound { address, .. } => of_family(*address, "outbound4", "outbound6"),
             Self::Spoof { .. } => "own_mac",
             Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
                 (Family::V4, true) => "publish4_any",
@@ -235,11 +252,15 @@ impl fmt::Display for Element {
             | Self::Apart(name)
             | Self::Guest(name)
             | Self::Closed(name)
-            | Self::Sealed(name) => {
+            | Self::Sealed(name)
+            | Self::Segment(name)
+            | Self::Isolated(name)
+            | Self::Strict(name) => {
                 write!(f, "{name}")?;
             }
             Self::Home(net) => write!(f, "{net}")?,
             Self::MasqueradeFrom(address) | Self::MasqueradeTo(address) => write!(f, "{address}")?,
+            Self::Outbound { bridge, address } => write!(f, "{bridge} : {address}")?,
             Self::Spoof { port, mac } => write!(f, "{port} . {mac}")?,
             Self::Publish { protocol, host, port, to } if host.is_unspecified() => {
                 write!(f, "{protocol} . {port} : {} . {}", to.ip(), to.port())?;

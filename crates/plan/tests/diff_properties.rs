@@ -67,6 +67,8 @@ fn elements() -> impl Strategy<Value = Option<BTreeSet<Element>>> {
         (0..2_u8).prop_map(|i| Element::MasqueradeTo(address(i).addr())),
         (0..2_u8).prop_map(|i| Element::Closed(ifname("br", i))),
         (0..2_u8).prop_map(|i| Element::Sealed(ifname("br", i))),
+        (0..2_u8).prop_map(|i| Element::Segment(ifname("br", i))),
+        (0..2_u8).prop_map(|i| Element::Strict(ifname("br", i))),
         (0..2_u8).prop_map(|i| Element::Spoof { port: ifname("v", i), mac: mac(i) }),
         (0..3_u16).prop_map(publish),
         (1..3_u16).prop_map(move |last| Element::PublishRange {

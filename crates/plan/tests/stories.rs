@@ -483,3 +483,43 @@ fn a_network_card_goes_over_to_its_bridge_and_comes_back() {
     story.check("lan.steps");
     assert!(story.kernel.uplinks.is_empty() && story.kernel.bridges.is_empty());
 }
+
+#[test]
+fn networks_of_a_runtime_are_isolated_and_go_out_as_they_want() {
+    use linkspan_model::{Guests, Isolation};
+    let bridges =
+        |names: &[&str]| names.iter().map(|name| name.parse::<IfName>().unwrap()).collect::<Vec<_>>();
+    let of = |title: &str, guests: Guests| {
+        network(title, "10.7.0.0/24", |network| {
+            (network.driver, network.guests) = (Driver::Plugins, Some(guests));
+            network.pools.clear();
+        })
+    };
+    let [one, two, shut] = &bridges(&["podman1", "podman2", "podman3"])[..] else { unreachable!() };
+    let strict = of(
+        "strict",
+        Guests {
+            bridges: [one.clone()].into(),
+            isolation: [(one.clone(), Isolation::Strict)].into(),
+            masqueraded: [one.clone()].into(),
+            outbound: [(one.clone(), "192.0.2.1".parse().unwrap())].into(),
+            dns: ["10.89.0.1:5353".parse().unwrap(), "[fd00::1]:5353".parse().unwrap()].into(),
+            ..Guests::default()
+        },
+    );
+    let open = of(
+        "open",
+        Guests {
+            bridges: [two.clone()].into(),
+            isolation: [(two.clone(), Isolation::Open)].into(),
+            masqueraded: [two.clone()].into(),
+            ..Guests::default()
+        },
+    );
+    let internal = of("internal", Guests { internal: [shut.clone()].into(), ..Guests::default() });
+    let all = [&strict, &open, &internal].map(desired::network);
+    let mut story = Story::default();
+    story.turn("networks of a strict, an open and an internal kind", &all, &[]);
+    story.turn("the strict one goes", &[], &all[..1]).turn("all go", &[], &all[1..]);
+    story.check("segments.steps");
+}

@@ -148,6 +148,10 @@ pub fn firewall(elements: &BTreeSet<Element>) {
         Element::MasqueradeTo(_) => "published flows to this address come from the host's",
         Element::Closed(_) => "nothing goes from here to another closed bridge",
         Element::Sealed(_) => "nothing goes back in here",
+        Element::Segment(_) => "is kept from other segments, as far as either wants it",
+        Element::Isolated(_) => "does not meet other isolated segments",
+        Element::Strict(_) => "does not meet any other segment",
+        Element::Outbound { .. } => "what leaves from here takes this address",
         Element::Spoof { .. } => "only this MAC enters by this port",
         Element::Publish { .. } | Element::PublishRange { .. } => "a published port, and where it leads",
     };

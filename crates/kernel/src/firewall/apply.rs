@@ -183,6 +183,9 @@ fn excludes(one: &Element, other: &Element) -> bool {
                 Element::Publish { protocol, host, port, .. },
                 Element::Publish { protocol: other_protocol, host: other_host, port: other_port, .. },
             ) => (protocol, host, port) == (other_protocol, other_host, other_port),
+            (Element::Outbound { bridge, .. }, Element::Outbound { bridge: other_bridge, .. }) => {
+                bridge == other_bridge
+            }
             (Element::PublishRange { ports, .. }, Element::PublishRange { ports: other_ports, .. }) => {
                 ports.overlaps(*other_ports)
             }

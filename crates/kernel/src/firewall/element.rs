@@ -51,7 +51,11 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
         | Element::Internal(name)
         | Element::ForeignGateway(name)
         | Element::Apart(name)
-        | Element::Sealed(name) => vec![entry(set, ifname(name), Vec::new())],
+        | Element::Sealed(name)
+        | Element::Segment(name)
+        | Element::Isolated(name)
+        | Element::Strict(name) => vec![entry(set, ifname(name), Vec::new())],
+        Element::Outbound { bridge, address } => vec![entry(set, ifname(bridge), octets(*address))],
         Element::Closed(name) => vec![
             entry(set, ifname(name), Vec::new()),
             entry("same_closed", ifname(name).repeat(2), Vec::new()),
@@ -127,6 +131,12 @@ fn single(entry: &Entry) -> Option<Element> {
         "guests" => ifname_of(key).map(Element::Guest),
         "closed" => ifname_of(key).map(Element::Closed),
         "sealed" => ifname_of(key).map(Element::Sealed),
+        "segments" => ifname_of(key).map(Element::Segment),
+        "isolated" => ifname_of(key).map(Element::Isolated),
+        "strict" => ifname_of(key).map(Element::Strict),
+        "outbound4" | "outbound6" => {
+            Some(Element::Outbound { bridge: ifname_of(key)?, address: address(&entry.data)? })
+        }
         "homes4" | "homes6" => home::subnet(key).map(Element::Home),
         "masquerade4" | "masquerade6" => address(key).map(Element::MasqueradeFrom),
         "masquerade_to4" | "masquerade_to6" => address(key).map(Element::MasqueradeTo),
@@ -285,6 +295,11 @@ mod tests {
             Element::Guest("br-1".parse().unwrap()),
             Element::Closed("br-1".parse().unwrap()),
             Element::Sealed("br-1".parse().unwrap()),
+            Element::Segment("br-1".parse().unwrap()),
+            Element::Isolated("br-1".parse().unwrap()),
+            Element::Strict("br-1".parse().unwrap()),
+            Element::Outbound { bridge: "br-1".parse().unwrap(), address: "192.0.2.1".parse().unwrap() },
+            Element::Outbound { bridge: "br-1".parse().unwrap(), address: "2001:db8::1".parse().unwrap() },
             Element::MasqueradeFrom("10.0.0.2".parse().unwrap()),
             Element::MasqueradeFrom("fd00::2".parse().unwrap()),
             Element::MasqueradeTo("10.0.0.2".parse().unwrap()),

@@ -224,6 +224,13 @@ impl Rule {
         self.expression("nat", attributes)
     }
 
+    /// Gives the packet the address in register 0 as its source.
+    pub(super) fn snat(self, nfproto: u8) -> Self {
+        const NAT_SNAT: u32 = 0;
+        let family = Value::Number(u32::from(nfproto));
+        self.expression("nat", [(1, Value::Number(NAT_SNAT)), (2, family), (3, register(0))])
+    }
+
     /// Gives the packet the address of the interface that it leaves by.
     pub(super) fn masquerade(self) -> Self {
         self.expression("masq", [])

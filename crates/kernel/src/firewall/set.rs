@@ -31,7 +31,7 @@ pub(super) struct Set {
     comment: &'static str,
 }
 
-const COUNT: usize = 30;
+const COUNT: usize = 35;
 
 /// Every set, in the order that they are made in.
 pub(super) const SETS: [Set; COUNT] = [
@@ -53,6 +53,11 @@ pub(super) const SETS: [Set; COUNT] = [
     set("closed", &[Ifname], "nothing goes to another of these"),
     set("same_closed", &[Ifname, Ifname], "back into the one it came from"),
     set("sealed", &[Ifname], "nothing goes back in either"),
+    set("segments", &[Ifname], "kept from each other, as far as either wants it"),
+    set("isolated", &[Ifname], "meets no other of these"),
+    set("strict", &[Ifname], "meets no other segment"),
+    map("outbound4", &[Ifname], &[Ipv4], "the address of what goes out"),
+    map("outbound6", &[Ifname], &[Ipv6], "the address of what goes out"),
     map("publish4", &[Ipv4, Protocol, Service], &[Ipv4, Service], "published on one address of the host"),
     map("publish4_any", &[Protocol, Service], &[Ipv4, Service], "published on every address of the host"),
     map("publish6", &[Ipv6, Protocol, Service], &[Ipv6, Service], "published on one address of the host"),

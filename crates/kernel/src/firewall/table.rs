@@ -12,7 +12,7 @@ use super::set::SETS;
 use super::userdata;
 
 /// The comment of the tables: with another one they are of another version, and are replaced.
-pub(super) const VERSION: &str = "linkspan 5";
+pub(super) const VERSION: &str = "linkspan 6";
 
 // linux/netfilter.h
 const NFPROTO_IPV4: u8 = 2;
@@ -97,7 +97,7 @@ struct Chain {
     rules: Vec<Rule>,
 }
 
-fn chains() -> [Chain; 9] {
+fn chains() -> [Chain; 10] {
     [
         Chain {
             name: "guard",
@@ -137,6 +137,7 @@ fn chains() -> [Chain; 9] {
             base: None,
             rules: vec![rule().iifname_oifname_not("same_closed").drop(), rule().iifname("sealed").drop()],
         },
+        Chain { name: "segments", comment: "from one segment into one", base: None, rules: segments() },
         Chain {
             name: "postrouting",
             comment: "addresses are kept where the reply can come back",
@@ -280,12 +281,23 @@ fn forward() -> Vec<Rule> {
     vec![
         rule().iifname("closed").oifname("closed").jump("closed"),
         rule().ct(Ct::State).any_of(ESTABLISHED | RELATED).accept(),
+        rule().iifname("segments").oifname("segments").jump("segments"),
         rule().iifname_not("bridges").oifname_not("bridges").accept(),
         rule().iifname_not("apart").iifname_oifname("same_bridge").accept(),
         rule().iifname("internal").drop(),
         rule().oifname("internal").drop(),
         rule().ct(Ct::Status).any_of(DNAT).accept(),
         rule().oifname("bridges").drop(),
+    ]
+}
+
+fn segments() -> Vec<Rule> {
+    vec![
+        rule().iifname_oifname("same_bridge").accept(),
+        rule().ct(Ct::Status).any_of(DNAT).accept(),
+        rule().iifname("strict").drop(),
+        rule().oifname("strict").drop(),
+        rule().iifname("isolated").oifname("isolated").drop(),
     ]
 }
 
@@ -303,7 +315,9 @@ fn postrouting() -> Vec<Rule> {
         rule().ct(Ct::Status).any_of(DNAT).oifname("foreign_gateway").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).ip_daddr_within("masquerade_to4").masquerade(),
         rule().ct(Ct::Status).any_of(DNAT).ip6_daddr_within("masquerade_to6").masquerade(),
-        rule().iifname("masqueraded").oifname_not("bridges").masquerade(),
+        rule().nfproto(NFPROTO_IPV4).ip_daddr_to_one().outbound("outbound4").snat(NFPROTO_IPV4),
+        rule().nfproto(NFPROTO_IPV6).ip6_daddr_to_one().outbound("outbound6").snat(NFPROTO_IPV6),
+        rule().iifname("masqueraded").oifname_not("bridges").iifname_oifname_not("same_bridge").masquerade(),
         rule().ip_saddr_within("masquerade4").ip_daddr_to_one().ip_daddr_not_within("home4").masquerade(),
         rule().ip6_saddr_within("masquerade6").ip6_daddr_to_one().ip6_daddr_not_within("home6").masquerade(),
     ]
@@ -469,6 +483,11 @@ impl Rule {
 
     fn iifname_oifname_not(self, set: &'static str) -> Self {
         self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).not_within(set)
+    }
+
+    /// To the outside, with the address that it takes there in register 0.
+    fn outbound(self, map: &'static str) -> Self {
+        self.oifname_not("bridges").iifname_oifname_not("same_bridge").meta(Meta::Iifname, 0).map(map)
     }
 
     fn iifname_ether_saddr_not(self, set: &'static str) -> Self {

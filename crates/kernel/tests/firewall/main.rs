@@ -9,4 +9,5 @@ mod listeners;
 mod loopback;
 mod net;
 mod publish;
+mod segments;
 mod table;
