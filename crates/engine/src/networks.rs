@@ -192,6 +192,11 @@ impl<K: Kernel> Engine<K> {
     /// The network called `key`; the default one is made at its first use.
     pub(crate) fn network_for_use(&mut self, key: &str) -> Result<Network, Error> {
         if let Some(network) = self.store.read(|tx| tx.network(key))? {
+            if network.guests.is_some() {
+                return Err(Error::refused(format!("network '{}' is a container runtime's", network.name))
+                    .because("its containers' devices and addresses are what the runtime's plugins make")
+                    .hinting("attach containers through the runtime, or use a network of Linkspan's own"));
+            }
             return self.ready_flat(network);
         }
         if key != DEFAULT {

@@ -77,6 +77,8 @@ fn linkspan_shows_podmans_containers_and_entering_their_namespaces_works() {
         assert!(ports.contains("8088"), "{ports}");
         let name = sh("ls /run/netns | grep ^netns-");
         Net::pinned(name.trim()).sh("ip addr show dev eth0");
+        crate::support::refused("sandbox create --net podman mine")
+            .says(&["'podman' is a container runtime's"]);
         podman.run("rm -t 0 -f web");
         assert!(!crate::support::linkspan("sandbox ls").contains(id.trim()));
     });

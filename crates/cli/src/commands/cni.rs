@@ -36,8 +36,11 @@ pub fn install(directory: &Path, force: bool, format: Format) -> Outcome {
 
 /// Takes over what other plugins attached and the runtime remembers in `cache`.
 pub fn migrate(engine: Engine<Kernel>, cache: &Path, is_dry: bool, format: Format) -> Outcome {
-    let migrated = take_over(&mut Host::over(engine), cache, is_dry)
-        .map_err(|error| Problem::new(error.msg).because(error.details))?;
+    let migrated = take_over(&mut Host::over(engine), cache, is_dry).map_err(|error| {
+        Problem::new(error.msg)
+            .because(error.details)
+            .hint("--cache names the directory where the runtime keeps results")
+    })?;
     match format {
         Format::Json => output::json(&migrated)?,
         Format::Table => {

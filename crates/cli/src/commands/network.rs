@@ -63,10 +63,14 @@ pub fn list(mut engine: Engine<Host>, format: Format) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let row = |network: &Network| {
-        let subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        let guests = network.guests.iter();
+        let homes = guests.clone().flat_map(|guests| guests.homes.iter());
+        let pools = network.pools.iter().map(|pool| &pool.subnet);
+        let subnets: Vec<_> = pools.chain(homes).map(ToString::to_string).collect();
+        let bridges: Vec<_> = guests.flat_map(|guests| &guests.bridges).map(ToString::to_string).collect();
         let device = match &network.parent {
             Some(parent) => parent.device.to_string(),
-            None if network.pools.is_empty() => String::new(),
+            None if network.pools.is_empty() => bridges.join(","),
             None => network.bridge_name().to_string(),
         };
         let cells =
