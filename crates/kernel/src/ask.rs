@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::iter;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -33,27 +34,33 @@ pub struct Reply {
     pub output: Vec<u8>,
 }
 
-/// Runs `program` without arguments to its end, with `input` to read, and `env` in addition to this process's
-/// environment. Its standard error is this process's.
+/// Runs `program` with `args` to its end, with `input` to read, and `env` in addition to this process's environment. Its
+/// standard error is this process's.
 ///
 /// # Errors
 /// If it could not be executed.
-pub fn ask(program: &Path, env: &[(OsString, OsString)], input: &[u8]) -> Result<Reply, KernelError> {
+pub fn ask(
+    program: &Path,
+    args: &[OsString],
+    env: &[(OsString, OsString)],
+    input: &[u8],
+) -> Result<Reply, KernelError> {
+    let argv: Vec<OsString> = iter::once(program.into()).chain(args.iter().cloned()).collect();
     let mut tries = 0..TRIES;
     loop {
-        match attempt(program, env, input) {
+        match attempt(&argv, env, input) {
             Err(Failed { exec: Some(Errno::ETXTBSY), .. }) if tries.next().is_some() => sleep(PAUSE),
             other => return other.map_err(|failed| failed.error),
         }
     }
 }
 
-fn attempt(program: &Path, env: &[(OsString, OsString)], input: &[u8]) -> Result<Reply, Failed> {
+fn attempt(argv: &[OsString], env: &[(OsString, OsString)], input: &[u8]) -> Result<Reply, Failed> {
     let cannot = |error: io::Error| {
+        let program = argv.first().map(Path::new).unwrap_or(Path::new(""));
         Failed::from(Refusal::from(netns::errno(&error)).of(format!("execute {}", program.display())))
     };
-    let argv = [program.into()];
-    let image = Image::new(&argv, env).map_err(cannot)?;
+    let image = Image::new(argv, env).map_err(cannot)?;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
     let calls = [Call::Streams { input: question(input).map_err(cannot)?.into(), output: writer }];
     let report = Report::open().map_err(|errno| cannot(errno.into()))?;
@@ -66,7 +73,7 @@ fn attempt(program: &Path, env: &[(OsString, OsString)], input: &[u8]) -> Result
     };
     if let Some((at, errno)) = report.read() {
         _ = child::wait(pid);
-        return Err(failed(&calls, &argv, at, errno));
+        return Err(failed(&calls, argv, at, errno));
     }
     // The program has the writing end alone, so that its end is seen.
     drop(calls);
@@ -105,18 +112,18 @@ mod tests {
 
     #[test]
     fn a_program_reads_the_question_and_answers() {
-        let path = program("cat", "#!/bin/sh\necho \"$WORD\"\ncat\nexit 7\n");
+        let path = program("cat", "#!/bin/sh\necho \"$WORD $1\"\ncat\nexit 7\n");
         let long = vec![b'x'; 1 << 20];
-        let reply = ask(&path, &[("WORD".into(), "hello".into())], &long).unwrap();
+        let reply = ask(&path, &["world".into()], &[("WORD".into(), "hello".into())], &long).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(reply.code, 7);
-        assert!(reply.output.starts_with(b"hello\nxxx"));
-        assert_eq!(reply.output.len(), long.len() + 6);
+        assert!(reply.output.starts_with(b"hello world\nxxx"));
+        assert_eq!(reply.output.len(), long.len() + 12);
     }
 
     #[test]
     fn a_program_that_is_not_there_is_not_found() {
-        let error = ask(Path::new("/there/is/none"), &[], b"").unwrap_err();
+        let error = ask(Path::new("/there/is/none"), &[], &[], b"").unwrap_err();
         assert_eq!(error.failure, Failure::NotFound);
         assert_eq!(error.what, "execute /there/is/none");
     }
@@ -129,7 +136,7 @@ mod tests {
             sleep(PAUSE * 3);
             drop(writer);
         });
-        let reply = ask(&path, &[], b"");
+        let reply = ask(&path, &[], &[], b"");
         end.join().unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(reply.unwrap().output, b"done\n");

@@ -128,7 +128,11 @@ impl StaticRoute {
     }
 }
 
-fn refuse_overlaps(subnets: &[Subnet]) -> Result<(), Error> {
+/// That no two subnets overlap.
+///
+/// # Errors
+/// Naming the first two that do.
+pub fn refuse_overlaps(subnets: &[Subnet]) -> Result<(), Error> {
     for (index, Subnet { subnet: one, .. }) in subnets.iter().enumerate() {
         for Subnet { subnet: other, .. } in &subnets[index + 1..] {
             if one == other {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::setup::setup;
 use crate::teardown::teardown;
-use crate::{Args, Command, Error};
+use crate::{Args, Command, Error, create, version};
 
 /// The name that runtimes know it by.
 const NAME: &str = "netavark";
@@ -35,7 +35,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn answer(args: &Args) -> Result<String, Error> {
     match &args.command {
-        Command::ShortVersion => Ok(concat!("netavark ", env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+        Command::ShortVersion => Ok(version::line()),
+        Command::Version => version::json(),
+        Command::Create => create::answer(&args.global),
         Command::Setup(netns) => setup(&args.global, netns),
         Command::Teardown(netns) => teardown(&args.global, netns).map(|()| String::new()),
         other => Err(Error::new(format!("{other:?} is not there yet"))),

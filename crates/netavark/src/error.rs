@@ -54,6 +54,12 @@ impl From<linkspan_engine::Error> for Error {
     }
 }
 
+impl From<linkspan_plan::KernelError> for Error {
+    fn from(error: linkspan_plan::KernelError) -> Self {
+        linkspan_engine::Error::from(error).into()
+    }
+}
+
 impl From<linkspan_model::Invalid> for Error {
     fn from(invalid: linkspan_model::Invalid) -> Self {
         Self(invalid.cause.into_iter().fold(invalid.what, |text, cause| format!("{text}: {cause}")))

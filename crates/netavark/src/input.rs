@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::{fmt, fs};
 
 use ipnet::IpNet;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Global};
@@ -39,18 +39,31 @@ impl NetworkOptions {
     /// # Errors
     /// If it cannot be read, or means nothing.
     pub fn load(global: &Global) -> Result<Self, Error> {
-        const WHAT: &str = "failed to load network options";
-        let bytes = match &global.file {
-            Some(path) => fs::read(path),
-            None => {
-                let mut bytes = Vec::new();
-                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-            }
-        };
-        let bytes = bytes.map_err(|cause| Error::io(WHAT, &cause))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|cause| Error::new(format!("{WHAT}: JSON Decoding error: {cause}")))
+        load(global, "failed to load network options")
     }
+}
+
+impl CreateRequest {
+    /// Reads it from where the flags say.
+    ///
+    /// # Errors
+    /// If it cannot be read, or means nothing.
+    pub fn load(global: &Global) -> Result<Self, Error> {
+        load(global, "failed to load network create")
+    }
+}
+
+fn load<T: DeserializeOwned>(global: &Global, what: &str) -> Result<T, Error> {
+    let bytes = match &global.file {
+        Some(path) => fs::read(path),
+        None => {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        }
+    };
+    let bytes = bytes.map_err(|cause| Error::io(what, &cause))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|cause| Error::new(format!("{what}: JSON Decoding error: {cause}")))
 }
 
 /// A container's networks: up to Podman 5 an object with the names as keys, since Podman 6 a list.

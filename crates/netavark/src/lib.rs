@@ -5,17 +5,22 @@
 
 mod addresses;
 mod args;
+mod create;
 mod drivers;
 mod entry;
 mod error;
 mod host;
 mod input;
+mod options;
+mod plugin;
 mod setup;
 mod status;
 mod teardown;
+mod version;
 
 pub use addresses::{Addresses, StaticRoute, Way};
 pub use args::{Args, Command, Global};
+pub use create::{Facts, create};
 pub use drivers::{Driver, Job, Made, OWNER, Plan};
 pub use entry::{main, run};
 pub use error::Error;
@@ -24,4 +29,5 @@ pub use input::{
     CreateOptions, CreateRequest, LeaseRange, Network, NetworkOptions, PerNetwork, PluginRequest,
     PortMapping, Route, Subnet, SubnetPool, Used,
 };
+pub use options::{BridgeMode, BridgeOptions, DeviceOptions, Isolate, host_interface_name};
 pub use status::{Address, Interface, Status};

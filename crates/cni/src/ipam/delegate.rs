@@ -48,7 +48,7 @@ pub fn tell(call: &Call, plugin: &Path, verb: Verb) -> Result<(), CniError> {
 
 /// Runs it with this call's own configuration and environment, but for the verb.
 fn run(call: &Call, plugin: &Path, verb: Verb) -> Result<Vec<u8>, CniError> {
-    let reply = ask(plugin, &[("CNI_COMMAND".into(), verb.as_str().into())], &call.stdin)?;
+    let reply = ask(plugin, &[], &[("CNI_COMMAND".into(), verb.as_str().into())], &call.stdin)?;
     if reply.code == 0 { Ok(reply.output) } else { Err(failure(plugin, &reply)) }
 }
 

@@ -4,6 +4,7 @@
 //! the first of them set up.
 
 mod bridge;
+mod plugin;
 
 use std::path::Path;
 
@@ -69,7 +70,10 @@ pub trait Plan {
 pub fn find(job: &Job<'_>) -> Result<Box<dyn Driver>, Error> {
     match job.network.driver.as_str() {
         "bridge" => Ok(Box::new(bridge::Bridge)),
-        other => Err(Error::new(format!("unknown network driver \"{other}\""))),
+        other => match crate::plugin::find(&job.global.plugins, other) {
+            Some(program) => Ok(Box::new(plugin::Plugin(program))),
+            None => Err(Error::new(format!("unknown network driver \"{other}\""))),
+        },
     }
 }
 
