@@ -95,7 +95,10 @@ impl Args {
                 Short('r') | Long("rootless") => global.rootless = words.value()?.parse()?,
                 Short('a') | Long("aardvark-binary") => global.aardvark = Some(words.value()?.into()),
                 Long("plugin-directory") => global.plugins.push(words.value()?.into()),
-                Long("network-dns-servers") => servers = Some(words.value()?.string()?),
+                Long("network-dns-servers") => {
+                    let before = servers.map(|before: String| before + ",").unwrap_or_default();
+                    servers = Some(before + &words.value()?.string()?);
+                }
                 Short('h') | Long("help") => return Ok(Self { global, command: Command::Help }),
                 Short('V') | Long("version") => return Ok(Self { global, command: Command::ShortVersion }),
                 Value(name) if command.is_none() && name == "dhcp-proxy" => {

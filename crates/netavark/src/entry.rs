@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::setup::setup;
 use crate::teardown::teardown;
+use crate::update::update;
 use crate::{Args, Command, Error, create, version};
 
 /// The name that runtimes know it by.
@@ -37,6 +38,9 @@ fn answer(args: &Args) -> Result<String, Error> {
     match &args.command {
         Command::ShortVersion => Ok(version::line()),
         Command::Version => version::json(),
+        Command::Update { network, servers } => {
+            update(&args.global, network, servers.as_deref()).map(|()| String::new())
+        }
         Command::Create => create::answer(&args.global),
         Command::Setup(netns) => setup(&args.global, netns),
         Command::Teardown(netns) => teardown(&args.global, netns).map(|()| String::new()),

@@ -16,6 +16,7 @@ mod plugin;
 mod setup;
 mod status;
 mod teardown;
+mod update;
 mod version;
 
 pub use addresses::{Addresses, StaticRoute, Way};
