@@ -30,5 +30,5 @@ pub use input::{
     CreateOptions, CreateRequest, LeaseRange, Network, NetworkOptions, PerNetwork, PluginRequest,
     PortMapping, Route, Subnet, SubnetPool, Used,
 };
-pub use options::{BridgeMode, BridgeOptions, DeviceOptions, Isolate, host_interface_name};
+pub use options::{BridgeMode, BridgeOptions, DeviceOptions, host_interface_name};
 pub use status::{Address, Interface, Status};

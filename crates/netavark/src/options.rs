@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use linkspan_model::{IpvlanMode, MacvlanMode};
+use linkspan_model::{IpvlanMode, Isolation, MacvlanMode};
 
 use crate::Error;
 
@@ -39,17 +39,6 @@ pub enum BridgeMode {
     Unmanaged,
 }
 
-/// What is kept from other networks of the host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Isolate {
-    /// Nothing.
-    Never,
-    /// What comes from networks that are isolated themselves.
-    Normal,
-    /// Everything.
-    Strict,
-}
-
 /// The options of a bridge network.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct BridgeOptions {
@@ -58,7 +47,7 @@ pub struct BridgeOptions {
     /// `mtu` in bytes; none to let it be chosen.
     pub mtu: Option<u32>,
     /// `isolate`; none for the default, which depends on Podman's version.
-    pub isolate: Option<Isolate>,
+    pub isolate: Option<Isolation>,
     /// `metric` of the default routes.
     pub metric: Option<u32>,
     /// `no_default_route`.
@@ -101,7 +90,7 @@ impl BridgeOptions {
         Ok(Self {
             mode: BridgeMode::of(text(options, MODE))?,
             mtu: value(options, MTU)?.filter(|mtu| *mtu != 0),
-            isolate: text(options, ISOLATE).map(Isolate::of).transpose()?,
+            isolate: text(options, ISOLATE).map(isolation).transpose()?,
             metric: value(options, METRIC)?,
             no_default_route: value(options, NO_DEFAULT_ROUTE)?.unwrap_or_default(),
             vrf: text(options, VRF).filter(|name| !name.is_empty()).map(str::to_owned),
@@ -170,14 +159,12 @@ impl BridgeMode {
     }
 }
 
-impl Isolate {
-    fn of(text: &str) -> Result<Self, Error> {
-        match text {
-            "false" => Ok(Self::Never),
-            "true" => Ok(Self::Normal),
-            "strict" => Ok(Self::Strict),
-            other => Err(Error::new(format!("invalid isolate option {other:?}"))),
-        }
+fn isolation(text: &str) -> Result<Isolation, Error> {
+    match text {
+        "false" => Ok(Isolation::Open),
+        "true" => Ok(Isolation::Isolated),
+        "strict" => Ok(Isolation::Strict),
+        other => Err(Error::new(format!("invalid isolate option {other:?}"))),
     }
 }
 
@@ -246,7 +233,7 @@ mod tests {
         let read = BridgeOptions {
             mode: BridgeMode::Unmanaged,
             mtu: Some(1400),
-            isolate: Some(Isolate::Strict),
+            isolate: Some(Isolation::Strict),
             metric: Some(7),
             no_default_route: true,
             vrf: Some("blue".to_owned()),
