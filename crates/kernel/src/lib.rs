@@ -5,6 +5,7 @@ pub mod ask;
 pub mod daemon;
 pub mod fake;
 pub mod firewall;
+pub mod firewalld;
 pub mod guard;
 pub mod isolation;
 pub mod launch;

@@ -1,6 +1,5 @@
 //! `firewall`: lets the container's traffic through the host's firewall, and keeps bridges, or all containers, apart.
 
-mod bus;
 mod gate;
 mod zone;
 
