@@ -8,6 +8,7 @@ mod cache;
 mod forward;
 mod query;
 mod server;
+mod wire;
 mod zones;
 
 pub use forward::{Forwarder, Manner, Upstream};

@@ -2,10 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
-use crate::server::Way;
+use crate::server::{Ends, Inbox, send_back};
 
 /// Who asks others: given to the server when it starts.
 ///
@@ -46,7 +46,7 @@ pub enum Client {
 /// The way back to who asked. It holds no socket open: an answer that comes when the socket is gone goes nowhere.
 #[derive(Debug)]
 pub struct Reply {
-    pub(crate) way: Way,
+    pub(crate) way: Option<Way>,
     /// How many bytes the asker takes: what EDNS says over UDP (at least 512, at most what the server is set to),
     /// 65,535 over TCP.
     pub limit: usize,
@@ -54,9 +54,30 @@ pub struct Reply {
     pub tcp: bool,
 }
 
+/// Where an answer goes.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// To that address, from this socket.
+    Datagram(Weak<Ends>, SocketAddr),
+    /// To the connection of that number.
+    Stream(Arc<Inbox>, u64),
+}
+
 impl Reply {
     /// Sends an answer. Its id must be the question's, and it must keep within [`Reply::limit`].
-    pub fn send(self, message: &[u8]) {
-        self.way.send(message);
+    pub fn send(mut self, message: &[u8]) {
+        match self.way.take() {
+            Some(Way::Datagram(ends, to)) => send_back(&ends, to, message),
+            Some(Way::Stream(inbox, conn)) => inbox.post(conn, Some(message.to_vec())),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(Way::Stream(inbox, conn)) = self.way.take() {
+            inbox.post(conn, None);
+        }
     }
 }

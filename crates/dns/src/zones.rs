@@ -2,6 +2,8 @@
 
 mod decide;
 mod set;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -74,6 +74,16 @@ pub enum Records {
     Names(Vec<String>),
 }
 
+impl Records {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::V4(all) => all.len(),
+            Self::V6(all) => all.len(),
+            Self::Names(all) => all.len(),
+        }
+    }
+}
+
 /// The networks an asker is on, in order.
 struct Scope<'a> {
     networks: Vec<(&'a str, &'a Zone)>,
@@ -95,6 +105,11 @@ impl Zones {
             }
             Style::Sandboxes => scope.sandbox(question).unwrap_or_else(|| scope.elsewhere(true)),
         }
+    }
+
+    /// Whether a container or sandbox has this address.
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
     }
 
     fn scope(&self, asker: Asker<'_>) -> Option<Scope<'_>> {

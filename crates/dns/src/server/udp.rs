@@ -1,0 +1,203 @@
+//! Threads that answer datagrams.
+
+use std::{
+    io::IoSliceMut,
+    net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    os::fd::AsRawFd,
+    sync::{Arc, Weak, atomic::Ordering},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        epoll::{EpollEvent, EpollFlags, EpollTimeout},
+        socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg},
+    },
+};
+
+use super::{
+    answer::{Outcome, client, outcome},
+    memo::Memo,
+    state::{Door, Ends, Shared, State},
+};
+use crate::query::{Query, Reply, Way};
+
+/// Datagrams taken with one call.
+const BATCH: usize = 32;
+/// Calls before other sockets have their turn.
+const TURNS: usize = 8;
+/// Longer questions are cut off, and so malformed.
+const LONGEST: usize = 2048;
+
+/// How a socket is watched: one thread at a time answers at it, and takes all there is.
+pub(super) const WATCH: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLONESHOT);
+
+/// Answers until the server ends.
+pub(super) fn run(shared: &Shared) {
+    let mut worker = Worker { memo: Memo::new(), v4: Batch::new(), v6: Batch::new() };
+    let mut events = [EpollEvent::empty(); 4];
+    loop {
+        let count = match shared.datagrams.wait(&mut events, EpollTimeout::NONE) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+        };
+        if shared.ended.load(Ordering::Acquire) {
+            return;
+        }
+        for event in &events[..count] {
+            worker.drain(shared, event.data());
+        }
+    }
+}
+
+struct Worker {
+    memo: Memo,
+    v4: Batch<SockaddrIn>,
+    v6: Batch<SockaddrIn6>,
+}
+
+impl Worker {
+    /// Answers what is waiting at a door.
+    fn drain(&mut self, shared: &Shared, token: u64) {
+        let ends = match shared.state.load().doors.get(&token) {
+            Some(door) => Arc::clone(&door.ends),
+            None => return,
+        };
+        for _ in 0..TURNS {
+            let more = if ends.v4 {
+                serve(&mut self.v4, &mut self.memo, shared, token, &ends)
+            } else {
+                serve(&mut self.v6, &mut self.memo, shared, token, &ends)
+            };
+            if !more {
+                break;
+            }
+        }
+        // It fails if the door was closed meanwhile.
+        let _ = shared.datagrams.modify(&ends.udp, &mut EpollEvent::new(WATCH, token));
+    }
+}
+
+/// Answers one batch; says whether there may be more.
+fn serve<S: Family>(batch: &mut Batch<S>, memo: &mut Memo, shared: &Shared, token: u64, ends: &Ends) -> bool {
+    let Ok(count) = batch.receive(&ends.udp) else { return false };
+    // What is known now: a change that was done before a question came is in its answer.
+    let state = shared.state.load();
+    let Some(door) = state.doors.get(&token) else { return false };
+    for (from, message) in batch.messages(count) {
+        let turn = Turn { shared, state: &state, token, door, from };
+        turn.answer(memo, message);
+    }
+    count == BATCH
+}
+
+/// One datagram's.
+struct Turn<'a> {
+    shared: &'a Shared,
+    state: &'a State,
+    token: u64,
+    door: &'a Door,
+    from: SocketAddr,
+}
+
+impl Turn<'_> {
+    fn answer(&self, memo: &mut Memo, message: &[u8]) {
+        let from = self.from.ip().to_canonical();
+        let place = Memo::place(self.state.version, self.token, from, message);
+        if let Some(answer) = place.as_ref().and_then(|place| memo.get(place, message)) {
+            return self.send(answer);
+        }
+        if !self.door.admits(&self.state.zones, from) {
+            return;
+        }
+        match outcome(self.state, self.door, from, message, Some(self.shared.udp_limit)) {
+            Outcome::Send(answer) => {
+                self.send(&answer);
+                if let Some(place) = place {
+                    memo.put(&place, message, &answer);
+                }
+            }
+            Outcome::Once(answer) => self.send(&answer),
+            Outcome::Forward { servers, limit } => self.shared.forward.forward(Query {
+                message: message.to_vec(),
+                servers,
+                client: client(self.door, from),
+                reply: Reply {
+                    way: Some(Way::Datagram(Arc::downgrade(&self.door.ends), self.from)),
+                    limit,
+                    tcp: false,
+                },
+            }),
+            Outcome::Silence => {}
+        }
+    }
+
+    fn send(&self, answer: &[u8]) {
+        send(&self.door.ends.udp, self.from, answer);
+    }
+}
+
+/// Sends a datagram back to who asked from a socket that is still there.
+pub(crate) fn send_back(ends: &Weak<Ends>, to: SocketAddr, answer: &[u8]) {
+    if let Some(ends) = ends.upgrade() {
+        send(&ends.udp, to, answer);
+    }
+}
+
+fn send(socket: &UdpSocket, to: SocketAddr, answer: &[u8]) {
+    // Who cannot be reached asks again, or is gone.
+    let _ = socket.send_to(answer, to);
+}
+
+/// An address as sockets of one family have it.
+trait Family: SockaddrLike + Copy {
+    fn address(self) -> SocketAddr;
+}
+
+impl Family for SockaddrIn {
+    fn address(self) -> SocketAddr {
+        SocketAddrV4::from(self).into()
+    }
+}
+
+impl Family for SockaddrIn6 {
+    fn address(self) -> SocketAddr {
+        SocketAddrV6::from(self).into()
+    }
+}
+
+/// Room for what comes in at once.
+struct Batch<S> {
+    headers: MultiHeaders<S>,
+    buffers: Vec<[u8; LONGEST]>,
+    /// How long each message is, and where it is from.
+    got: [(usize, Option<S>); BATCH],
+}
+
+impl<S: Family> Batch<S> {
+    fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            buffers: vec![[0; LONGEST]; BATCH],
+            got: [(0, None); BATCH],
+        }
+    }
+
+    fn receive(&mut self, socket: &UdpSocket) -> nix::Result<usize> {
+        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let all =
+            recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+        let mut count = 0;
+        for (got, one) in self.got.iter_mut().zip(all) {
+            *got = (one.bytes, one.address);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn messages(&self, count: usize) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let got = self.got.iter().zip(&self.buffers).take(count);
+        got.filter_map(|((length, from), buffer)| Some((from.as_ref()?.address(), buffer.get(..*length)?)))
+    }
+}
