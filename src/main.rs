@@ -1,5 +1,8 @@
 //! Linkspan: gives Linux network namespaces their network, and explains it.
 
 fn main() -> std::process::ExitCode {
-    linkspan_cni::main().or_else(linkspan_netavark::main).unwrap_or_else(linkspan_cli::main)
+    linkspan_cni::main()
+        .or_else(linkspan_netavark::main)
+        .or_else(linkspan_aardvark::main)
+        .unwrap_or_else(linkspan_cli::main)
 }

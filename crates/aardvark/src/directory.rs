@@ -89,15 +89,13 @@ impl Directory<'_> {
     /// # Errors
     /// If a file cannot be read or written.
     pub fn enter(self, network: &str, internal: bool, head: &Head, member: &Member) -> Result<(), Error> {
-        let mut path = self.file(network)?;
-        if internal {
-            let suffixed = self.0.join(format!("{network}{INTERNAL}"));
-            match fs::rename(&path, &suffixed) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::file("rename", &path)(error));
-                }
-                _ => path = suffixed,
+        let [plain, suffixed] = self.files(network)?;
+        let (path, other) = if internal { (suffixed, plain) } else { (plain, suffixed) };
+        match fs::rename(&other, &path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::file("rename", &other)(error));
             }
+            _ => {}
         }
         let Some(text) = read(&path)? else {
             return self.write(&path, format!("{head}\n{member}\n").as_bytes());
@@ -160,15 +158,12 @@ impl Directory<'_> {
         Ok(changed)
     }
 
+    /// The names that a network's file may have: if it leads elsewhere, and if it is internal.
     fn files(self, network: &str) -> Result<[PathBuf; 2], Error> {
-        Ok([self.file(network)?, self.0.join(format!("{network}{INTERNAL}"))])
-    }
-
-    fn file(self, network: &str) -> Result<PathBuf, Error> {
-        if matches!(network, "" | "." | ".." | PID_FILE) || network.contains(['/', '\0']) {
+        if !is_network(network) {
             return Err(Error::new(format!("network {network:?} cannot have a file of that name")));
         }
-        Ok(self.0.join(network))
+        Ok([self.0.join(network), self.0.join(format!("{network}{INTERNAL}"))])
     }
 
     fn write(self, path: &Path, text: &[u8]) -> Result<(), Error> {
@@ -176,6 +171,11 @@ impl Directory<'_> {
         fs::write(&new, text).map_err(Error::file("write", &new))?;
         fs::rename(&new, path).map_err(Error::file("write", path))
     }
+}
+
+/// Whether a network of this name can have a file.
+pub fn is_network(name: &str) -> bool {
+    !matches!(name, "" | "." | ".." | PID_FILE) && !name.contains(['/', '\0'])
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -314,6 +314,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn what_others_wrote_is_kept(text in "[ a-c,.0-9\n]{0,60}") {
             let place = Place::new();
