@@ -106,7 +106,7 @@ impl Names {
         let all = self.known.iter().flat_map(|(name, known)| {
             known.head.listen.iter().map(|ip| (name.as_str(), SocketAddr::new(*ip, port)))
         });
-        all.map(|(name, address)| Listen { network: name.into(), address }).collect()
+        all.map(|(name, address)| Listen { network: name.into(), address, within: vec![] }).collect()
     }
 
     fn look_at(&mut self, network: &str, anyhow: bool, problems: &mut Vec<Error>) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use linkspan_dns::{Config, ListenError, Server, Style};
+use linkspan_dns::{Config, Forwarder, ListenError, Server, Style, Upstream};
 use linkspan_kernel::daemon::{self, Side, Signal};
 
 use crate::Error;
@@ -181,13 +181,8 @@ fn take_note(shared: &Mutex<Keeper>, mut stream: UnixStream) -> io::Result<()> {
 }
 
 fn config() -> io::Result<Config> {
-    Ok(Config { threads: 0, udp_limit: UDP_LIMIT, forward: Arc::new(Nobody) })
-}
-
-struct Nobody;
-
-impl linkspan_dns::Forward for Nobody {
-    fn forward(&self, _: linkspan_dns::Query) {}
+    let forward = Arc::new(Forwarder::start(Upstream::default())?);
+    Ok(Config { threads: 0, udp_limit: UDP_LIMIT, forward })
 }
 
 fn lock(shared: &Mutex<Keeper>) -> MutexGuard<'_, Keeper> {
