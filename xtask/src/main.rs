@@ -25,9 +25,10 @@ usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR
            kernel in a virtual machine. With --if-possible it is no error that there can be none.
        cargo xtask guest [--into DIR] [--if-possible]
            Make the kernel and first file system of the machine that a test boots on a network.
-       cargo xtask bench [--check] [--count N] [--growth N] [--only create|growth|ports|file|cni]
-           Measure creating, removing, growth, port ranges and labs against their floors, and CNI against the
-           reference plugins; --check fails if a goal is missed.
+       cargo xtask bench [--check] [--count N] [--growth N] [--only create|growth|ports|file|cni|netavark|dns]
+           Measure creating, removing, growth, port ranges and labs against their floors, CNI against the
+           reference plugins, Podman's backend and its names against netavark, aardvark-dns and dnsmasq (looked
+           for in PATH); --check fails if a goal is missed.
        cargo xtask soak [--count N] [--seed N]
            Kill linkspan at random instants, repair, look for what was left behind.
        cargo xtask fuzz-cni [--minutes N] [--seed N] [--case N] [--only PLUGIN,...]

@@ -2,6 +2,7 @@
 
 mod cni;
 mod create;
+mod dns;
 mod file;
 mod growth;
 mod netavark;
@@ -51,6 +52,9 @@ fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {
     }
     if wanted("netavark") {
         netavark::measure(host, flags.number("count", 100)?, flags.number("growth", 1000)?, &mut table)?;
+    }
+    if wanted("dns") {
+        dns::measure(host, flags.number("count", 50_usize)?.div_ceil(10), &mut table)?;
     }
     println!("{}", table.text());
     let missed = table.missed();

@@ -3,32 +3,37 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How long something took, several times.
+/// How long something took, several times, or how often it could be done.
 pub struct Samples {
     /// What was timed.
     pub what: String,
-    times: Vec<Duration>,
+    numbers: Vec<f64>,
 }
 
 impl Samples {
     /// None yet.
     pub fn of(what: impl Into<String>) -> Self {
-        Self { what: what.into(), times: Vec::new() }
+        Self { what: what.into(), numbers: Vec::new() }
     }
 
-    /// Adds one.
+    /// Adds a time, in milliseconds.
     pub fn push(&mut self, time: Duration) {
-        self.times.push(time);
+        self.numbers.push(time.as_secs_f64() * 1000.0);
+    }
+
+    /// Adds what is no time.
+    pub fn push_number(&mut self, number: f64) {
+        self.numbers.push(number);
     }
 
     /// Some of them, by their position in time.
     pub fn part(&self, what: impl Into<String>, range: std::ops::Range<usize>) -> Self {
-        Self { what: what.into(), times: self.times.get(range).unwrap_or_default().to_vec() }
+        Self { what: what.into(), numbers: self.numbers.get(range).unwrap_or_default().to_vec() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.times.len()
+        self.numbers.len()
     }
 
     /// The one in the middle; of an even number, the mean of the two.
@@ -42,7 +47,7 @@ impl Samples {
     }
 
     fn sorted(&self) -> Vec<f64> {
-        let mut sorted: Vec<f64> = self.times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
+        let mut sorted = self.numbers.clone();
         sorted.sort_by(f64::total_cmp);
         sorted
     }
@@ -61,7 +66,7 @@ impl Table {
         let _ = writeln!(self.text, "\n{title:<52}{:>5}{:>10}{:>10}{:>10}", "n", "min", "median", "max");
     }
 
-    /// Shows samples, in milliseconds.
+    /// Shows samples, in milliseconds if they are times.
     pub fn row(&mut self, samples: &Samples) {
         let sorted = samples.sorted();
         let (min, max) = (sorted.first().unwrap_or(&f64::NAN), sorted.last().unwrap_or(&f64::NAN));
@@ -89,6 +94,22 @@ impl Table {
         self.missed += u32::from(!met);
         let verdict = if met { "met" } else { "MISSED" };
         let _ = writeln!(self.text, "    {times:.1} times as fast, goal at least {goal:.0}: {verdict}");
+    }
+
+    /// Shows two rows and how many times as much ours is by the medians, which should be at least `goal` if there is one.
+    pub fn more(&mut self, ours: &Samples, theirs: &Samples, goal: Option<f64>) {
+        self.row(ours);
+        self.row(theirs);
+        let times = ours.median() / theirs.median();
+        let verdict = match goal {
+            None => String::new(),
+            Some(goal) if times >= goal => format!(", goal at least {goal:.1}: met"),
+            Some(goal) => {
+                self.missed += 1;
+                format!(", goal at least {goal:.1}: MISSED")
+            }
+        };
+        let _ = writeln!(self.text, "    {times:.2} times as many{verdict}");
     }
 
     /// The whole text, in milliseconds.
@@ -127,6 +148,11 @@ mod tests {
         assert_eq!(table.missed(), 3);
         table.times(&samples("ours", &[1]), &samples("theirs", &[21]), 20.0);
         assert_eq!(table.missed(), 3);
+        table.more(&samples("ours", &[14]), &samples("theirs", &[10]), Some(1.5));
+        assert_eq!(table.missed(), 4);
+        table.more(&samples("ours", &[15]), &samples("theirs", &[10]), Some(1.5));
+        table.more(&samples("ours", &[5]), &samples("theirs", &[10]), None);
+        assert_eq!(table.missed(), 4);
         assert!(table.text().contains("ratio of medians 0.50, goal at most 0.80: met"));
     }
 

@@ -26,7 +26,9 @@ impl Incoming {
 
     /// An answer with A records, flags besides QR in bytes 2 and 3.
     pub fn answer(&self, flags: [u8; 2], ttl: u32, addresses: impl IntoIterator<Item = [u8; 4]>) -> Vec<u8> {
-        let mut out = [&self.bytes[..2], &[0x80 | flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0], self.question()].concat();
+        let mut out =
+            [&self.bytes[..2], &[0x80 | flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0], self.question()]
+                .concat();
         let mut count = 0_u16;
         for address in addresses {
             out.extend([0xc0, 12, 0, 1, 0, 1]);

@@ -62,7 +62,8 @@ fn a_silent_server_costs_little_and_only_once() {
         assert!(told.after < AT_ONCE, "it is remembered: {:?}", told.after);
     }
     assert_eq!(dead.count(), 1);
-    let told = ours.container("two-dead", &[Fake::silent().address, dead.address, alive.address]).ask("d.example");
+    let told =
+        ours.container("two-dead", &[Fake::silent().address, dead.address, alive.address]).ask("d.example");
     assert!(told.as_ref().is_some_and(|told| told.after < FAILOVER), "{told:?}");
 }
 
@@ -139,7 +140,8 @@ fn who_is_told_nothing_and_who_of_a_failure() {
     let silent = Fake::silent();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let told = Ours::start(Manner::Docker).container("c", &[silent.address]).ask("a.example").unwrap();
+            let told =
+                Ours::start(Manner::Docker).container("c", &[silent.address]).ask("a.example").unwrap();
             assert_eq!(told.rcode(), SERVFAIL);
             assert!(told.after > Duration::from_millis(4900) && told.after < Duration::from_millis(5500));
         });
@@ -268,7 +270,8 @@ fn we_never_ask_ourselves() {
 #[test]
 fn one_asker_cannot_keep_others_waiting() {
     let (dead, alive, mut ours) = (Fake::silent(), Fake::steady(0, ONE), Ours::start(Manner::Podman));
-    let (greedy, modest) = (ours.container("greedy", &[dead.address]), ours.container("modest", &[alive.address]));
+    let (greedy, modest) =
+        (ours.container("greedy", &[dead.address]), ours.container("modest", &[alive.address]));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for number in 0..6000 {
         socket.send_to(&query(&format!("{number}.example"), None), greedy.server).unwrap();
