@@ -50,16 +50,20 @@ impl<K: Kernel> Engine<K> {
         if self.kernel.observe(&Scope::default())?.firewall.is_some() {
             return Ok(());
         }
-        let whole = self.store.read(|tx| {
-            // What is being removed must not come back behind whoever removes it.
+        let whole = State { firewall: self.lasting_state()?.firewall, ..State::default() };
+        self.apply(&diff(&whole, &State::default()))
+    }
+
+    /// What the kernel should hold altogether, without what is being removed: that must not come back behind whoever
+    /// removes it.
+    pub(crate) fn lasting_state(&mut self) -> Result<State, Error> {
+        self.store.read(|tx| {
             let journal = tx.journal()?;
             let goes = |object: &Object| {
                 journal.iter().any(|entry| entry.object == *object && entry.verb == "remove")
             };
             Self::whole_state(tx, goes)
-        })?;
-        let whole = State { firewall: whole.firewall, ..State::default() };
-        self.apply(&diff(&whole, &State::default()))
+        })
     }
 
     /// What the kernel should hold altogether, without the objects that are `left_out`.

@@ -23,6 +23,7 @@ mod parents;
 mod place;
 mod publish;
 mod recover;
+mod reload;
 mod reservations;
 mod revise;
 mod sandboxes;

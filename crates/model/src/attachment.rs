@@ -94,6 +94,9 @@ pub struct Guests {
     /// Where a name server listens on addresses of the host, if not at port 53, where its clients ask.
     #[serde(default)]
     pub dns: BTreeSet<SocketAddr>,
+    /// Subnets that firewalld, where it runs, is to let pass.
+    #[serde(default)]
+    pub trusted: BTreeSet<IpNet>,
     /// Devices that several of them are behind, and another's firewall lets pass.
     #[serde(default)]
     pub admitted: BTreeSet<Admission>,
@@ -112,6 +115,7 @@ impl Guests {
         self.masqueraded.extend(others.masqueraded.iter().cloned());
         self.outbound.extend(others.outbound.iter().cloned());
         self.dns.extend(&others.dns);
+        self.trusted.extend(&others.trusted);
         self.admitted.extend(others.admitted.iter().cloned());
         *self != before
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::reload;
 use crate::setup::setup;
 use crate::teardown::teardown;
 use crate::update::update;
@@ -43,6 +44,8 @@ fn answer(args: &Args) -> Result<String, Error> {
         }
         Command::Create => create::answer(&args.global),
         Command::Setup(netns) => setup(&args.global, netns),
+        Command::FirewallReload => reload::once(&args.global).map(|()| String::new()),
+        Command::FirewalldReload => reload::forever(&args.global).map(|()| String::new()),
         Command::Teardown(netns) => teardown(&args.global, netns).map(|()| String::new()),
         other => Err(Error::new(format!("{other:?} is not there yet"))),
     }

@@ -9,10 +9,12 @@ mod create;
 mod drivers;
 mod entry;
 mod error;
+mod firewall;
 mod host;
 mod input;
 mod options;
 mod plugin;
+mod reload;
 mod setup;
 mod status;
 mod teardown;
@@ -25,6 +27,7 @@ pub use create::{Facts, create};
 pub use drivers::{Driver, Job, Made, OWNER, Plan};
 pub use entry::{main, run};
 pub use error::Error;
+pub use firewall::{Firewall, Segment};
 pub use host::Host;
 pub use input::{
     CreateOptions, CreateRequest, LeaseRange, Network, NetworkOptions, PerNetwork, PluginRequest,

@@ -15,6 +15,7 @@ mod parents;
 mod patched;
 mod ports;
 mod races;
+mod reload;
 mod repair;
 mod reservations;
 mod site;

@@ -30,8 +30,8 @@ pub struct Firewalld {
 impl Firewalld {
     /// Connects to the one that runs, if one does.
     pub fn running() -> Option<Self> {
-        let mut bus = Bus::system().ok()?;
-        bus.is_owned(NAME).ok()?.then_some(Self { bus })
+        let mut found = Self::open().ok()?;
+        found.is_running().then_some(found)
     }
 
     /// Connects to the bus that it is on, or will be.
@@ -40,6 +40,11 @@ impl Firewalld {
     /// If the bus cannot be reached.
     pub fn open() -> io::Result<Self> {
         Ok(Self { bus: Bus::system()? })
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.bus.is_owned(NAME).unwrap_or_default()
     }
 
     /// Makes `source` a source of the zone `zone` until it reloads its configuration; one that is there stays.
@@ -65,11 +70,14 @@ impl Firewalld {
         matches!(self.of_zone("querySource", zone, source), Ok(Reply::Done(Value::Bool(true))))
     }
 
-    /// Whether it lets no published port of others pass (StrictForwardPorts, since version 2.0).
-    pub fn forwards_strictly(&mut self) -> bool {
+    /// Whether it forwards no ports but those of its own configuration (StrictForwardPorts, since version 2.0): `yes`, `no` or
+    /// what else somebody wrote; none if it does not know of that.
+    pub fn strict_forward_ports(&mut self) -> Option<String> {
         let method = Method { destination: NAME, path: CONFIG_PATH, interface: PROPERTIES, member: "Get" };
-        let answer = self.bus.call(method, &[CONFIG, "StrictForwardPorts"]);
-        matches!(answer, Ok(Reply::Done(Value::Text(text))) if text.eq_ignore_ascii_case("yes"))
+        match self.bus.call(method, &[CONFIG, "StrictForwardPorts"]) {
+            Ok(Reply::Done(Value::Text(text))) => Some(text),
+            _ => None,
+        }
     }
 
     /// Has it tell from now on when it has reloaded its configuration.
