@@ -3,6 +3,7 @@
 mod answer;
 mod conn;
 mod memo;
+mod out;
 mod state;
 mod tcp;
 mod udp;
