@@ -36,6 +36,10 @@ pub struct Part {
     /// Ports that it publishes.
     #[serde(default)]
     pub published: Vec<Published>,
+    /// Whether those are in a table of its own, which the users of a runtime's network backend know by name: they may delete
+    /// it, and have the backend make it anew.
+    #[serde(default)]
+    pub own_table: bool,
     /// The device on the host by which the endpoint alone is reached, if that is no bridge.
     #[serde(default)]
     pub guest: Option<IfName>,

@@ -121,7 +121,10 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
     let mut state = State { firewall: Some(BTreeSet::new()), ..pin(sandbox) };
     for (endpoint, network) in attached {
         plug(&mut state, sandbox, endpoint, network);
-        let published = endpoint.published.iter().flat_map(|published| elements(published, endpoint));
+        let apart = endpoint.parts.iter().filter(|part| part.own_table);
+        let apart: BTreeSet<_> = apart.flat_map(|part| &part.published).collect();
+        let published = endpoint.published.iter().filter(|published| !apart.contains(published));
+        let published = published.flat_map(|published| elements(published, endpoint));
         state.firewall.get_or_insert_default().extend(published);
         endpoint.parts.iter().for_each(|each| state.merge(part(sandbox, endpoint, each)));
     }
@@ -164,7 +167,8 @@ pub fn part(sandbox: &Sandbox, endpoint: &Endpoint, part: &Part) -> State {
         }
     }
     let published = part.published.iter().flat_map(|published| elements(published, endpoint));
-    let mut firewall: BTreeSet<_> = published.collect();
+    let in_table = |element| if part.own_table { Element::Backend(Box::new(element)) } else { element };
+    let mut firewall: BTreeSet<_> = published.map(in_table).collect();
     firewall.extend(part.guest.clone().map(Element::Guest));
     firewall.extend(part.masquerade_from.iter().copied().map(Element::MasqueradeFrom));
     firewall.extend(part.masquerade_to.iter().copied().map(Element::MasqueradeTo));

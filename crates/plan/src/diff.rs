@@ -188,6 +188,8 @@ fn additions(desired: &State, observed: &State) -> Vec<Step> {
 
 /// Flows that a changed mapping would leave behind: those of protocols without connections, which the peer never closes.
 fn flushes<'a>(changed: impl Iterator<Item = &'a Element>) -> Vec<Step> {
+    let published =
+        |element: &'a Element| if let Element::Backend(published) = element { published } else { element };
     let flush = |element: &Element| match element {
         Element::Publish { protocol, host, port, .. } => Some((*protocol, *host, PortRange::single(*port))),
         Element::PublishRange { protocol, ports, to } => {
@@ -199,7 +201,10 @@ fn flushes<'a>(changed: impl Iterator<Item = &'a Element>) -> Vec<Step> {
         }
         _ => None,
     };
-    let udp: BTreeSet<_> =
-        changed.filter_map(flush).filter(|(protocol, ..)| *protocol == Protocol::Udp).collect();
+    let udp: BTreeSet<_> = changed
+        .map(published)
+        .filter_map(flush)
+        .filter(|(protocol, ..)| *protocol == Protocol::Udp)
+        .collect();
     udp.into_iter().map(|(protocol, host, ports)| Step::FlushFlows { protocol, host, ports }).collect()
 }

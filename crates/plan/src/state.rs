@@ -191,6 +191,9 @@ pub enum Element {
         /// Where they lead.
         to: IpAddr,
     },
+    /// One of the two before this in a table of its own, which the users of a runtime's network backend know by name: they
+    /// may delete it, and have the backend make it anew.
+    Backend(Box<Self>),
 }
 
 impl Element {
@@ -228,12 +231,25 @@ impl Element {
                 (Family::V6, Protocol::Udp) => "range6_udp",
                 (Family::V6, Protocol::Sctp) => "range6_sctp",
             },
+            Self::Backend(published) => match published.set() {
+                "publish4" => "ports4",
+                "publish4_any" => "ports4_any",
+                "publish6" => "ports6",
+                "publish6_any" => "ports6_any",
+                "range4_tcp" => "ranges4_tcp",
+                "range4_udp" => "ranges4_udp",
+                "range4_sctp" => "ranges4_sctp",
+                "range6_tcp" => "ranges6_tcp",
+                "range6_udp" => "ranges6_udp",
+                "range6_sctp" => "ranges6_sctp",
+                other => other,
+            },
         }
     }
 
     /// Whether it is about a network or a wire, not a port, and so must hold before anything is plugged in.
     pub const fn is_policy(&self) -> bool {
-        !matches!(self, Self::Publish { .. } | Self::PublishRange { .. })
+        !matches!(self, Self::Publish { .. } | Self::PublishRange { .. } | Self::Backend(_))
     }
 }
 
@@ -244,6 +260,14 @@ const fn of_family(address: IpAddr, v4: &'static str, v6: &'static str) -> &'sta
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {{ ", self.set())?;
+        self.content(f)?;
+        f.write_str(" }")
+    }
+}
+
+impl Element {
+    /// What it is within its set.
+    fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bridge(name)
             | Self::Masquerade(name)
@@ -256,21 +280,21 @@ impl fmt::Display for Element {
             | Self::Segment(name)
             | Self::Isolated(name)
             | Self::Strict(name) => {
-                write!(f, "{name}")?;
+                write!(f, "{name}")
             }
-            Self::Home(net) => write!(f, "{net}")?,
-            Self::MasqueradeFrom(address) | Self::MasqueradeTo(address) => write!(f, "{address}")?,
-            Self::Outbound { bridge, address } => write!(f, "{bridge} : {address}")?,
-            Self::Spoof { port, mac } => write!(f, "{port} . {mac}")?,
+            Self::Home(net) => write!(f, "{net}"),
+            Self::MasqueradeFrom(address) | Self::MasqueradeTo(address) => write!(f, "{address}"),
+            Self::Outbound { bridge, address } => write!(f, "{bridge} : {address}"),
+            Self::Spoof { port, mac } => write!(f, "{port} . {mac}"),
             Self::Publish { protocol, host, port, to } if host.is_unspecified() => {
-                write!(f, "{protocol} . {port} : {} . {}", to.ip(), to.port())?;
+                write!(f, "{protocol} . {port} : {} . {}", to.ip(), to.port())
             }
             Self::Publish { protocol, host, port, to } => {
-                write!(f, "{host} . {protocol} . {port} : {} . {}", to.ip(), to.port())?;
+                write!(f, "{host} . {protocol} . {port} : {} . {}", to.ip(), to.port())
             }
-            Self::PublishRange { ports, to, .. } => write!(f, "{ports} : {to}")?,
+            Self::PublishRange { ports, to, .. } => write!(f, "{ports} : {to}"),
+            Self::Backend(published) => published.content(f),
         }
-        f.write_str(" }")
     }
 }
 

@@ -153,7 +153,9 @@ pub fn firewall(elements: &BTreeSet<Element>) {
         Element::Strict(_) => "does not meet any other segment",
         Element::Outbound { .. } => "what leaves from here takes this address",
         Element::Spoof { .. } => "only this MAC enters by this port",
-        Element::Publish { .. } | Element::PublishRange { .. } => "a published port, and where it leads",
+        Element::Publish { .. } | Element::PublishRange { .. } | Element::Backend(_) => {
+            "a published port, and where it leads"
+        }
     };
     let row = |element: &Element| vec![element.to_string(), meaning(element).to_owned()];
     table(&["ELEMENT", "MEANING"], elements.iter().map(row).collect());

@@ -58,9 +58,10 @@ impl Firewall {
         }
         let (mut attempt, mut races) = (1, 0);
         let mut lacking = Vec::new();
+        let mut is_first_of_backend = false;
         loop {
             let (whole, generation) = self.merged(&todo)?;
-            let requests = requests(&whole, table, &lacking);
+            let requests = requests(&whole, table, &lacking, is_first_of_backend);
             let Err(failed) = self.commit(requests, generation) else { return Ok(()) };
             if failed.error.errno == Errno::ERESTART && races < RACES {
                 races += 1;
@@ -71,6 +72,7 @@ impl Firewall {
             }
             attempt += 1;
             lacking.extend(failed.lacks());
+            is_first_of_backend |= failed.wants_backend();
             table = if creates { self.tables()? } else { self.table()? };
             let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
             todo = outstanding(changes, table, there).into();
@@ -189,6 +191,7 @@ fn excludes(one: &Element, other: &Element) -> bool {
             (Element::PublishRange { ports, .. }, Element::PublishRange { ports: other_ports, .. }) => {
                 ports.overlaps(*other_ports)
             }
+            (Element::Backend(one), Element::Backend(other)) => excludes(one, other),
             _ => false,
         }
 }
@@ -203,13 +206,21 @@ impl Failed<'_> {
     fn lacks(&self) -> Option<Family> {
         let unknown = matches!(self.error.errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT);
         let is_element = matches!(self.about, Some(About::Elements { .. }));
-        self.family.filter(|family| *family != Family::Inet && unknown && !is_element)
+        self.family
+            .filter(|family| !matches!(family, Family::Inet | Family::Backend) && unknown && !is_element)
+    }
+
+    /// Whether there is no table of a runtime's backend, which is made when something is first published there, and again
+    /// when its users have deleted it.
+    fn wants_backend(&self) -> bool {
+        let is_element = matches!(self.about, Some(About::Elements { .. }));
+        is_element && self.family == Some(Family::Backend) && self.error.errno == Errno::ENOENT
     }
 
     /// Whether looking again may help: something to delete was gone, or another process made the table just now.
     fn may_pass(&self, changes: &[Change]) -> bool {
         match self.about {
-            _ if self.lacks().is_some() => true,
+            _ if self.lacks().is_some() || self.wants_backend() => true,
             Some(About::Table { .. }) => matches!(self.error.errno, Errno::ENOENT | Errno::EEXIST),
             Some(About::Elements { .. }) => {
                 let deletes = changes.iter().any(|change| matches!(change.kind, Kind::Delete(_)));

@@ -115,9 +115,20 @@ pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTree
     changes.iter().filter(|change| needed(change)).cloned().collect()
 }
 
-/// The messages that make `changes` in order, in a kernel that has `table` and no tables of the families `lacking`.
-pub(super) fn requests<'a>(changes: &'a [Change], mut table: Table, lacking: &[Family]) -> Vec<Request<'a>> {
+/// The messages that make `changes` in order, in a kernel that has `table` and no tables of the families `lacking`. With
+/// `is_first_of_backend`, they make the table of a runtime's backend first.
+pub(super) fn requests<'a>(
+    changes: &'a [Change],
+    mut table: Table,
+    lacking: &[Family],
+    is_first_of_backend: bool,
+) -> Vec<Request<'a>> {
     let mut requests = Vec::new();
+    if let Some(Change { step, .. }) = changes.first().filter(|_| is_first_of_backend) {
+        // One that another backend made has the name, but not the maps.
+        clear(*step, Family::Backend, &mut requests);
+        make(*step, Family::Backend, VERSION, &mut requests);
+    }
     let mut run = Run::default();
     for Change { step, kind } in changes {
         match kind {
@@ -155,21 +166,29 @@ fn create(step: usize, table: Table, lacking: &[Family], requests: &mut Vec<Requ
     delete_others(step, requests);
     for family in [Family::Inet].into_iter().chain(OPTIONAL) {
         let comment = if family == Family::Inet { comment(lacking) } else { VERSION.to_owned() };
-        requests.push(of_table(step, family, create_table(family, &userdata::of_table(&comment))));
-        requests.extend(parts(family).into_iter().map(|part| Request {
-            message: part.message,
-            about: About::Part { step, what: part.what, needs: part.needs },
-            family,
-        }));
+        make(step, family, &comment, requests);
     }
 }
 
-/// Whether they are there is not asked; that one that is not there may be deleted is new in Linux 6.3.
+fn make(step: usize, family: Family, comment: &str, requests: &mut Vec<Request<'_>>) {
+    requests.push(of_table(step, family, create_table(family, &userdata::of_table(comment))));
+    requests.extend(parts(family).into_iter().map(|part| Request {
+        message: part.message,
+        about: About::Part { step, what: part.what, needs: part.needs },
+        family,
+    }));
+}
+
 fn delete_others(step: usize, requests: &mut Vec<Request<'_>>) {
     for family in OPTIONAL {
-        let messages = [add_table(family), delete_table(family)];
-        requests.extend(messages.map(|message| of_table(step, family, message)));
+        clear(step, family, requests);
     }
+}
+
+/// Whether it is there is not asked; that one that is not there may be deleted is new in Linux 6.3.
+fn clear(step: usize, family: Family, requests: &mut Vec<Request<'_>>) {
+    let messages = [add_table(family), delete_table(family)];
+    requests.extend(messages.map(|message| of_table(step, family, message)));
 }
 
 const fn of_table<'a>(step: usize, family: Family, message: Message) -> Request<'a> {

@@ -84,17 +84,19 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
             vec![entry(set, key, data)]
         }
         Element::PublishRange { ports, to, .. } => {
-            let mut start = entry(set, ports.first.to_be_bytes().to_vec(), octets(*to));
+            let start = entry(set, ports.first.to_be_bytes().to_vec(), octets(*to));
             match ports.last.checked_add(1) {
-                None => {
-                    start.open = true;
-                    vec![start]
-                }
+                None => vec![Entry { open: true, ..start }],
                 Some(behind) => {
-                    let end = Entry { end: true, ..entry(set, behind.to_be_bytes().to_vec(), Vec::new()) };
-                    vec![start, end]
+                    let end = entry(set, behind.to_be_bytes().to_vec(), Vec::new());
+                    vec![start, Entry { end: true, ..end }]
                 }
             }
+        }
+        // Its maps are laid out alike.
+        Element::Backend(published) => {
+            let entries = entries(published)?.into_iter();
+            entries.map(|entry| Entry { set, ..entry }).collect()
         }
     })
 }
@@ -148,8 +150,16 @@ fn single(entry: &Entry) -> Option<Element> {
         "publish6" => publish(address(key.get(..16)?)?, key.get(16..)?, &entry.data),
         "publish4_any" => publish(Ipv4Addr::UNSPECIFIED.into(), key, &entry.data),
         "publish6_any" => publish(Ipv6Addr::UNSPECIFIED.into(), key, &entry.data),
+        "ports4" => publish(address(key.get(..4)?)?, key.get(4..)?, &entry.data).map(of_backend),
+        "ports6" => publish(address(key.get(..16)?)?, key.get(16..)?, &entry.data).map(of_backend),
+        "ports4_any" => publish(Ipv4Addr::UNSPECIFIED.into(), key, &entry.data).map(of_backend),
+        "ports6_any" => publish(Ipv6Addr::UNSPECIFIED.into(), key, &entry.data).map(of_backend),
         _ => None,
     }
+}
+
+fn of_backend(published: Element) -> Element {
+    Element::Backend(Box::new(published))
 }
 
 fn publish(host: IpAddr, protocol_and_port: &[u8], data: &[u8]) -> Option<Element> {
@@ -178,7 +188,8 @@ fn ranges(entries: &BTreeSet<Entry>) -> Vec<Element> {
         let protocol = Protocol::ALL.into_iter().find(|p| set.ends_with(&format!("_{p}")))?;
         let behind = ends.range((*set, first.saturating_add(1))..).next().filter(|(of, _)| of == set);
         let last = behind.map_or(u16::MAX, |(_, port)| port - 1);
-        Some(Element::PublishRange { protocol, ports: PortRange { first: *first, last }, to: *to })
+        let element = Element::PublishRange { protocol, ports: PortRange { first: *first, last }, to: *to };
+        Some(if set.starts_with("ranges") { of_backend(element) } else { element })
     };
     starts.iter().filter_map(range).collect()
 }
@@ -314,6 +325,12 @@ mod tests {
             range(Protocol::Tcp, 65535, 65535, "172.18.0.3"),
             range(Protocol::Sctp, 60000, 65535, "fd00::2"),
             range(Protocol::Udp, 1, 1, "fd00::2"),
+            super::of_backend(publish("0.0.0.0", 53, "172.18.0.2:5353")),
+            super::of_backend(publish("192.0.2.1", 53, "172.18.0.2:5353")),
+            super::of_backend(publish("::", 53, "[fd00::2]:5353")),
+            super::of_backend(publish("2001:db8::1", 53, "[fd00::2]:5353")),
+            super::of_backend(range(Protocol::Tcp, 8000, 8010, "172.18.0.2")),
+            super::of_backend(range(Protocol::Sctp, 60000, 65535, "fd00::2")),
         ]);
         let stored: BTreeSet<Entry> = all.iter().flat_map(|element| entries(element).unwrap()).collect();
         assert!(stored.iter().all(|entry| Set::named(entry.set).is_some()));

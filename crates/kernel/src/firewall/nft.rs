@@ -2,9 +2,6 @@
 
 use crate::netlink::Message;
 
-/// The name of the tables that everything of Linkspan is in.
-pub(super) const TABLE: &str = "linkspan";
-
 const NEWTABLE: u16 = 0;
 const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
@@ -65,23 +62,46 @@ const NLM_F_APPEND: u16 = 0x800;
 
 // linux/netfilter/nfnetlink.h
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-/// The family of a table (linux/netfilter.h).
+/// The family of a table, of which there is one, but for a runtime's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Family {
     /// Packets that the host sends, takes or routes.
-    Inet = 1,
+    Inet,
     /// Packets of IPv4; only tables of others are of it.
-    Ip = 2,
+    Ip,
     /// Frames that go through a bridge. Not every kernel has it.
-    Bridge = 7,
+    Bridge,
     /// Packets of IPv6, and what can be done with them only. Not every kernel has all of it.
-    Ip6 = 10,
+    Ip6,
+    /// What of [`Inet`](Self::Inet) is in the table that users of Podman know, made when something is first published there.
+    Backend,
+}
+
+impl Family {
+    /// The number in messages (linux/netfilter.h).
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Inet | Self::Backend => 1,
+            Self::Ip => 2,
+            Self::Bridge => 7,
+            Self::Ip6 => 10,
+        }
+    }
+
+    /// The name of the table.
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Backend => "netavark",
+            Self::Inet | Self::Ip | Self::Bridge | Self::Ip6 => "linkspan",
+        }
+    }
 }
 
 /// Where a base chain stands in a packet's way (linux/netfilter.h).
 #[derive(Clone, Copy)]
 pub(super) enum Hook {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,
@@ -106,7 +126,7 @@ pub(super) struct Layout {
 }
 
 pub(super) fn message(family: Family, kind: u16, flags: u16) -> Message {
-    message_of(family as u8, kind, flags)
+    message_of(family.number(), kind, flags)
 }
 
 /// A message about a table of any family, of which there are more than Linkspan has (linux/netfilter.h).
@@ -117,32 +137,32 @@ pub(super) fn message_of(family: u8, kind: u16, flags: u16) -> Message {
 /// `create table`: fails if there is one.
 pub(super) fn create_table(family: Family, userdata: &[u8]) -> Message {
     let mut table = message(family, NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
-    table.attr_str(TABLE_NAME, TABLE).attr_be32(TABLE_FLAGS, 0).attr(TABLE_USERDATA, userdata);
+    table.attr_str(TABLE_NAME, family.table()).attr_be32(TABLE_FLAGS, 0).attr(TABLE_USERDATA, userdata);
     table
 }
 
 /// `add table`: leaves one that is there as it is.
 pub(super) fn add_table(family: Family) -> Message {
     let mut table = message(family, NEWTABLE, NLM_F_CREATE);
-    table.attr_str(TABLE_NAME, TABLE).attr_be32(TABLE_FLAGS, 0);
+    table.attr_str(TABLE_NAME, family.table()).attr_be32(TABLE_FLAGS, 0);
     table
 }
 
 pub(super) fn get_table(family: Family) -> Message {
     let mut table = message(family, GETTABLE, 0);
-    table.attr_str(TABLE_NAME, TABLE);
+    table.attr_str(TABLE_NAME, family.table());
     table
 }
 
 pub(super) fn delete_table(family: Family) -> Message {
     let mut table = message(family, DELTABLE, 0);
-    table.attr_str(TABLE_NAME, TABLE);
+    table.attr_str(TABLE_NAME, family.table());
     table
 }
 
 pub(super) fn add_chain(family: Family, name: &str, base: Option<&Base>, userdata: &[u8]) -> Message {
     let mut chain = message(family, NEWCHAIN, NLM_F_CREATE);
-    chain.attr_str(CHAIN_TABLE, TABLE).attr_str(CHAIN_NAME, name);
+    chain.attr_str(CHAIN_TABLE, family.table()).attr_str(CHAIN_NAME, name);
     if let Some(Base { kind, hook, priority }) = base {
         chain.attr_str(CHAIN_TYPE, kind).attr_be32(CHAIN_POLICY, NF_ACCEPT).nest(CHAIN_HOOK, |at| {
             at.attr_be32(HOOK_HOOKNUM, *hook as u32).attr_be32(HOOK_PRIORITY, priority.cast_unsigned());
@@ -155,7 +175,7 @@ pub(super) fn add_chain(family: Family, name: &str, base: Option<&Base>, userdat
 /// A rule at the end of `chain`; `build` adds its expressions.
 pub(super) fn add_rule(family: Family, chain: &str, build: impl FnOnce(&mut Message)) -> Message {
     let mut rule = message(family, NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-    rule.attr_str(RULE_TABLE, TABLE).attr_str(RULE_CHAIN, chain).nest(RULE_EXPRESSIONS, build);
+    rule.attr_str(RULE_TABLE, family.table()).attr_str(RULE_CHAIN, chain).nest(RULE_EXPRESSIONS, build);
     rule
 }
 
@@ -176,7 +196,7 @@ pub(super) fn add_set(
         flags |= SET_MAP;
     }
     let mut set = message(family, NEWSET, NLM_F_CREATE);
-    set.attr_str(SET_TABLE, TABLE)
+    set.attr_str(SET_TABLE, family.table())
         .attr_str(SET_NAME, name)
         .attr_be32(SET_FLAGS, flags)
         .attr_be32(SET_KEY_TYPE, key.kind)
@@ -194,33 +214,33 @@ pub(super) fn get_generation() -> Message {
 }
 
 pub(super) fn add_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(message(family, NEWSETELEM, NLM_F_CREATE), set, build)
+    elements(family, message(family, NEWSETELEM, NLM_F_CREATE), set, build)
 }
 
 pub(super) fn delete_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(message(family, DELSETELEM, 0), set, build)
+    elements(family, message(family, DELSETELEM, 0), set, build)
 }
 
 pub(super) fn get_elements(family: Family, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    elements(message(family, GETSETELEM, 0), set, build)
+    elements(family, message(family, GETSETELEM, 0), set, build)
 }
 
 pub(super) fn dump_elements(family: Family, set: &str) -> Message {
-    of_set(message(family, GETSETELEM, NLM_F_DUMP), set)
+    of_set(family, message(family, GETSETELEM, NLM_F_DUMP), set)
 }
 
 /// Deletes every element.
 pub(super) fn flush_set(family: Family, set: &str) -> Message {
-    of_set(message(family, DELSETELEM, 0), set)
+    of_set(family, message(family, DELSETELEM, 0), set)
 }
 
-fn elements(message: Message, set: &str, build: impl FnOnce(&mut Message)) -> Message {
-    let mut elements = of_set(message, set);
+fn elements(family: Family, message: Message, set: &str, build: impl FnOnce(&mut Message)) -> Message {
+    let mut elements = of_set(family, message, set);
     elements.nest(ELEM_LIST_ELEMENTS, build);
     elements
 }
 
-fn of_set(mut message: Message, set: &str) -> Message {
-    message.attr_str(ELEM_LIST_TABLE, TABLE).attr_str(ELEM_LIST_SET, set);
+fn of_set(family: Family, mut message: Message, set: &str) -> Message {
+    message.attr_str(ELEM_LIST_TABLE, family.table()).attr_str(ELEM_LIST_SET, set);
     message
 }

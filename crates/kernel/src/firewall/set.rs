@@ -31,7 +31,7 @@ pub(super) struct Set {
     comment: &'static str,
 }
 
-const COUNT: usize = 35;
+const COUNT: usize = 45;
 
 /// Every set, in the order that they are made in.
 pub(super) const SETS: [Set; COUNT] = [
@@ -69,11 +69,45 @@ pub(super) const SETS: [Set; COUNT] = [
     range("range6_udp", Ipv6),
     range("range6_sctp", Ipv6),
     Set { family: Family::Bridge, ..set("guarded", &[Ifname], "ports with a MAC of their own") },
+    of_backend(map(
+        "ports4",
+        &[Ipv4, Protocol, Service],
+        &[Ipv4, Service],
+        "published on one address of the host",
+    )),
+    of_backend(map(
+        "ports4_any",
+        &[Protocol, Service],
+        &[Ipv4, Service],
+        "published on every address of the host",
+    )),
+    of_backend(map(
+        "ports6",
+        &[Ipv6, Protocol, Service],
+        &[Ipv6, Service],
+        "published on one address of the host",
+    )),
+    of_backend(map(
+        "ports6_any",
+        &[Protocol, Service],
+        &[Ipv6, Service],
+        "published on every address of the host",
+    )),
+    of_backend(range("ranges4_tcp", Ipv4)),
+    of_backend(range("ranges4_udp", Ipv4)),
+    of_backend(range("ranges4_sctp", Ipv4)),
+    of_backend(range("ranges6_tcp", Ipv6)),
+    of_backend(range("ranges6_udp", Ipv6)),
+    of_backend(range("ranges6_sctp", Ipv6)),
     Set { family: Family::Bridge, ..set("own_mac", &[Ifname, Ether], "the only one that enters by it") },
 ];
 
 const fn set(name: &'static str, key: &'static [Field], comment: &'static str) -> Set {
     Set { name, family: Family::Inet, interval: false, key, data: &[], comment }
+}
+
+const fn of_backend(set: Set) -> Set {
+    Set { family: Family::Backend, ..set }
 }
 
 const fn addresses(name: &'static str, field: Field) -> Set {

@@ -32,14 +32,23 @@ const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
+// linux/if.h
+const IFNAMSIZ: usize = 16;
 // linux/in.h
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
 const ICMPV6: u8 = 58;
+// RFC 1035
+const DNS: u16 = 53;
 // RFC 4861
 const ND_ROUTER_ADVERT: u8 = 134;
 const ND_REDIRECT: u8 = 137;
+
+const PUBLISH4: [&str; 5] = ["publish4", "publish4_any", "range4_tcp", "range4_udp", "range4_sctp"];
+const PUBLISH6: [&str; 5] = ["publish6", "publish6_any", "range6_tcp", "range6_udp", "range6_sctp"];
+const PORTS4: [&str; 5] = ["ports4", "ports4_any", "ranges4_tcp", "ranges4_udp", "ranges4_sctp"];
+const PORTS6: [&str; 5] = ["ports6", "ports6_any", "ranges6_tcp", "ranges6_udp", "ranges6_sctp"];
 
 /// The families whose tables come and go with that of inet, where the kernel has them.
 pub(super) const OPTIONAL: [Family; 2] = [Family::Ip6, Family::Bridge];
@@ -68,6 +77,7 @@ pub(super) fn parts(family: Family) -> Vec<Part> {
         Family::Inet => chains().into(),
         Family::Ip6 => loopback().into(),
         Family::Bridge => vec![advertisements(), macs()],
+        Family::Backend => backend().into(),
         Family::Ip => Vec::new(),
     };
     let sets = SETS.iter().zip(1..).filter(|(set, _)| set.family == family).map(|(set, id)| Part {
@@ -123,8 +133,8 @@ fn chains() -> [Chain; 10] {
             base: base("nat", Hook::Output, -100),
             rules: output(),
         },
-        Chain { name: "publish4", comment: "published ports, IPv4", base: None, rules: publish4() },
-        Chain { name: "publish6", comment: "published ports, IPv6", base: None, rules: publish6() },
+        Chain { name: "publish4", comment: "published ports, IPv4", base: None, rules: publish4(PUBLISH4) },
+        Chain { name: "publish6", comment: "published ports, IPv6", base: None, rules: publish6(PUBLISH6) },
         Chain {
             name: "forward",
             comment: "networks are apart, and only what is published can be entered",
@@ -251,27 +261,57 @@ fn loopback() -> [Chain; 2] {
     ]
 }
 
-fn publish4() -> Vec<Rule> {
-    let dnat_to = |rule: Rule, map| rule.map(map).dnat(NFPROTO_IPV4, Some(1));
-    let range = |protocol, map| rule().l4proto(protocol).dport(0).map(map).dnat(NFPROTO_IPV4, None);
-    vec![
-        dnat_to(rule().nfproto(NFPROTO_IPV4).ip_daddr().meta(Meta::L4proto, 1).dport(2), "publish4"),
-        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), "publish4_any"),
-        range(TCP, "range4_tcp"),
-        range(UDP, "range4_udp"),
-        range(SCTP, "range4_sctp"),
+/// The chains of the table that users of Podman know, with the names that they look for there. Whatever they let the host
+/// take in by it (a policy of drop), names are asked for of the host.
+fn backend() -> [Chain; 5] {
+    let names =
+        |protocol| rule().iifkind_bridge().l4proto(protocol).dport(0).equal(DNS.to_be_bytes()).accept();
+    [
+        Chain {
+            name: "INPUT",
+            comment: "containers ask the host for names",
+            base: base("filter", Hook::Input, 0),
+            rules: vec![names(UDP), names(TCP)],
+        },
+        Chain {
+            name: "PREROUTING",
+            comment: "from the wire to a published port",
+            base: base("nat", Hook::Prerouting, -100),
+            rules: prerouting(),
+        },
+        Chain {
+            name: "OUTPUT",
+            comment: "from the host itself to a published port",
+            base: base("nat", Hook::Output, -100),
+            rules: output(),
+        },
+        Chain { name: "publish4", comment: "published ports, IPv4", base: None, rules: publish4(PORTS4) },
+        Chain { name: "publish6", comment: "published ports, IPv6", base: None, rules: publish6(PORTS6) },
     ]
 }
 
-fn publish6() -> Vec<Rule> {
+/// Published ports by the maps of one table: for one address of the host, for all, and ranges of TCP, UDP and SCTP.
+fn publish4([one, any, tcp, udp, sctp]: [&'static str; 5]) -> Vec<Rule> {
+    let dnat_to = |rule: Rule, map| rule.map(map).dnat(NFPROTO_IPV4, Some(1));
+    let range = |protocol, map| rule().l4proto(protocol).dport(0).map(map).dnat(NFPROTO_IPV4, None);
+    vec![
+        dnat_to(rule().nfproto(NFPROTO_IPV4).ip_daddr().meta(Meta::L4proto, 1).dport(2), one),
+        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), any),
+        range(TCP, tcp),
+        range(UDP, udp),
+        range(SCTP, sctp),
+    ]
+}
+
+fn publish6([one, any, tcp, udp, sctp]: [&'static str; 5]) -> Vec<Rule> {
     let dnat_to = |rule: Rule, map| rule.map(map).dnat(NFPROTO_IPV6, Some(4));
     let range = |protocol, map| rule().l4proto(protocol).dport(0).map(map).dnat(NFPROTO_IPV6, None);
     vec![
-        dnat_to(rule().nfproto(NFPROTO_IPV6).ip6_daddr().meta(Meta::L4proto, 4).dport(5), "publish6"),
-        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), "publish6_any"),
-        range(TCP, "range6_tcp"),
-        range(UDP, "range6_udp"),
-        range(SCTP, "range6_sctp"),
+        dnat_to(rule().nfproto(NFPROTO_IPV6).ip6_daddr().meta(Meta::L4proto, 4).dport(5), one),
+        dnat_to(rule().meta(Meta::L4proto, 0).dport(1), any),
+        range(TCP, tcp),
+        range(UDP, udp),
+        range(SCTP, sctp),
     ]
 }
 
@@ -354,6 +394,12 @@ impl Rule {
 
     fn iifgroup_switches(self) -> Self {
         self.meta(Meta::Iifgroup, 0).equal(SWITCHES.to_ne_bytes())
+    }
+
+    fn iifkind_bridge(self) -> Self {
+        let mut kind = b"bridge".to_vec();
+        kind.resize(IFNAMSIZ, 0);
+        self.meta(Meta::Iifkind, 0).equal(kind)
     }
 
     fn oifgroup_ours(self) -> Self {

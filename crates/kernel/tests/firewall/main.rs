@@ -1,6 +1,7 @@
 //! The firewall, in namespaces of its own: what is in the table, and what becomes of packets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backend;
 mod cost;
 mod flows;
 mod guests;
