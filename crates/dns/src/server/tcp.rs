@@ -58,11 +58,15 @@ impl Inbox {
 
 /// Answers until the server ends.
 pub(super) fn run(shared: &Shared) {
-    let mut desk = Desk { shared, conns: HashMap::new(), next: 0 };
+    let mut desk = Desk { shared, conns: HashMap::new(), next: 0, again: Vec::new() };
     let mut events = [EpollEvent::empty(); 64];
     let mut swept = Instant::now();
     loop {
-        let wait = if desk.conns.is_empty() { EpollTimeout::NONE } else { EpollTimeout::from(250u8) };
+        let wait = match desk.conns.is_empty() {
+            _ if !desk.again.is_empty() => EpollTimeout::ZERO,
+            true => EpollTimeout::NONE,
+            false => EpollTimeout::from(250u8),
+        };
         let count = match shared.streams.wait(&mut events, wait) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
@@ -79,6 +83,9 @@ pub(super) fn run(shared: &Shared) {
                 token => desk.accept(token),
             }
         }
+        for id in std::mem::take(&mut desk.again) {
+            desk.proceed(id, true);
+        }
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
             desk.conns.retain(|_, conn| !conn.idle(swept));
@@ -90,6 +97,8 @@ struct Desk<'a> {
     shared: &'a Shared,
     conns: HashMap<u64, Conn>,
     next: u64,
+    /// Connections that have more questions to answer when others have had their turn.
+    again: Vec<u64>,
 }
 
 impl Desk<'_> {
@@ -163,12 +172,11 @@ impl Desk<'_> {
     /// Answers what was read, sends what it can, and waits for what is to come; closes what is done.
     fn proceed(&mut self, id: u64, fine: bool) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let mut open = fine && answer_all(self.shared, id, conn) && conn.flush().is_ok();
-        while open && conn.ready() {
-            open = answer_all(self.shared, id, conn) && conn.flush().is_ok();
-        }
-        open = open && !conn.done();
+        let open = fine && answer_all(self.shared, id, conn) && conn.flush().is_ok() && !conn.done();
         let watched = open && conn.watch(&self.shared.streams, CONN | id).is_ok();
+        if watched && conn.ready() && !self.again.contains(&id) {
+            self.again.push(id);
+        }
         if !watched {
             self.conns.remove(&id);
         }
