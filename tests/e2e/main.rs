@@ -35,6 +35,7 @@ mod matrix;
 mod modes;
 mod names;
 mod neighbours;
+mod netavark;
 mod ovs;
 mod podman;
 mod ports;

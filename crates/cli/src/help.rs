@@ -25,7 +25,7 @@ Options of driver bridge, each as -o KEY=VALUE:
 
 Options of drivers macvlan and ipvlan, beside MTU and prefix:
   parent                 the device below; eth0.10 makes the 802.1Q sub-interface
-  macvlan_mode           bridge, private, vepa or passthru
+  macvlan_mode           bridge, private, vepa, passthru or source
   ipvlan_mode            l2, l3 or l3s
   ipvlan_flag            bridge, private or vepa
   linkspan.host-access   true: the host and its sandboxes there reach each other";

@@ -243,6 +243,9 @@ pub enum DeviceKind {
         mode: MacvlanMode,
         /// How many broadcasts may wait (IFLA_MACVLAN_BC_QUEUE_LEN); the kernel's choice by default.
         broadcast_queue: Option<u32>,
+        /// The number of receivers from which on a broadcast waits there (IFLA_MACVLAN_BC_CUTOFF); negative for never.
+        #[serde(default)]
+        broadcast_cutoff: Option<i32>,
     },
     /// A device with the MAC of another.
     Ipvlan {

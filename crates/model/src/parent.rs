@@ -66,6 +66,8 @@ words! {
         Vepa = "vepa",
         /// There is one, and it has the parent for itself, with the parent's MAC.
         Passthru = "passthru",
+        /// They get frames only of senders that they are told of, as `ip link set type macvlan macaddr add` does.
+        Source = "source",
     }
 }
 

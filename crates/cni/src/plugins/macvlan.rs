@@ -42,6 +42,7 @@ impl Config {
                 master: master.name.clone(),
                 mode: self.mode,
                 broadcast_queue: self.broadcast_queue,
+                broadcast_cutoff: None,
             },
             mac,
             mtu: self.master.mtu_on(master)?,

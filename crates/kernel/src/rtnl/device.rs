@@ -18,6 +18,7 @@ use super::upper::{IFLA_IPVLAN_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, ipvlan_mod
 use crate::netlink::{Attrs, Message};
 
 const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
+const IFLA_MACVLAN_BC_CUTOFF: u16 = 9;
 const IFLA_VRF_TABLE: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
@@ -51,7 +52,7 @@ pub(crate) enum NewKind {
     /// A bridge.
     Bridge,
     /// A device with a MAC of its own on a parent; how many broadcasts may wait.
-    Macvlan(u32, MacvlanMode, Option<u32>),
+    Macvlan(u32, MacvlanMode, Option<u32>, Option<i32>),
     /// A device with a parent's MAC.
     Ipvlan(u32, IpvlanMode),
     /// What of a parent bears a VLAN's tag.
@@ -102,10 +103,13 @@ pub(crate) fn create(device: &NewDevice<'_>) -> Message {
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, device.kind.name());
         info.nest(IFLA_INFO_DATA, |data| match device.kind {
-            NewKind::Macvlan(_, mode, queue) => {
+            NewKind::Macvlan(_, mode, queue, cutoff) => {
                 data.attr_u32(IFLA_MACVLAN_MODE, macvlan_mode(mode));
                 if let Some(queue) = queue {
                     data.attr_u32(IFLA_MACVLAN_BC_QUEUE_LEN, queue);
+                }
+                if let Some(cutoff) = cutoff {
+                    data.attr_u32(IFLA_MACVLAN_BC_CUTOFF, cutoff.cast_unsigned());
                 }
             }
             NewKind::Ipvlan(_, mode) => _ = data.attr_u16(IFLA_IPVLAN_MODE, ipvlan_mode(mode)),

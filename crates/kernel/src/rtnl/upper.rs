@@ -17,8 +17,13 @@ pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 /// MACVLAN_MODE_*, IPVLAN_MODE_* and IPVLAN_F_* (linux/if_link.h).
-const MACVLAN_MODES: [(MacvlanMode, u32); 4] =
-    [(MacvlanMode::Private, 1), (MacvlanMode::Vepa, 2), (MacvlanMode::Bridge, 4), (MacvlanMode::Passthru, 8)];
+const MACVLAN_MODES: [(MacvlanMode, u32); 5] = [
+    (MacvlanMode::Private, 1),
+    (MacvlanMode::Vepa, 2),
+    (MacvlanMode::Bridge, 4),
+    (MacvlanMode::Passthru, 8),
+    (MacvlanMode::Source, 16),
+];
 const IPVLAN_MODES: [(IpvlanMode, u16); 3] = [(IpvlanMode::L2, 0), (IpvlanMode::L3, 1), (IpvlanMode::L3s, 2)];
 const IPVLAN_FLAGS: [(IpvlanFlag, u16); 3] =
     [(IpvlanFlag::Bridge, 0), (IpvlanFlag::Private, 1), (IpvlanFlag::Vepa, 2)];

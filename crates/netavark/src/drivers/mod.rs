@@ -4,11 +4,13 @@
 //! the first of them set up.
 
 mod bridge;
+mod device;
+mod inside;
 mod plugin;
 
 use std::path::Path;
 
-use linkspan_model::{Attachment, IfName, Name};
+use linkspan_model::{Attachment, IfName, Invalid, Mac, Name};
 
 use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
 
@@ -70,6 +72,8 @@ pub trait Plan {
 pub fn find(job: &Job<'_>) -> Result<Box<dyn Driver>, Error> {
     match job.network.driver.as_str() {
         "bridge" => Ok(Box::new(bridge::Bridge)),
+        "macvlan" => Ok(Box::new(device::OnDevice::Macvlan)),
+        "ipvlan" => Ok(Box::new(device::OnDevice::Ipvlan)),
         other => match crate::plugin::find(&job.global.plugins, other) {
             Some(program) => Ok(Box::new(plugin::Plugin(program))),
             None => Err(Error::new(format!("unknown network driver \"{other}\""))),
@@ -108,6 +112,20 @@ impl Job<'_> {
     pub fn record(&self) -> Result<Name, Error> {
         let Network { name, id, .. } = self.network;
         Ok(name.parse().or_else(|_| id.chars().take(32).collect::<String>().parse())?)
+    }
+
+    /// The MAC that the container is to have, if one is asked for.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn static_mac(&self) -> Result<Option<Mac>, Error> {
+        let Some(text) = self.per.static_mac.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let parsed = text.replace('-', ":").parse();
+        parsed.map(Some).map_err(|cause: Invalid| {
+            Error::new(format!("unable to parse mac address {text}: {}", cause.one_line()))
+        })
     }
 
     /// Whether Podman is of version 6 or later, whose defaults differ.

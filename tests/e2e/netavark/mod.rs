@@ -1,0 +1,5 @@
+//! Linkspan as Podman's network backend, called as Podman calls it.
+
+mod calling;
+mod devices;
+mod plugins;
