@@ -19,6 +19,7 @@
 
 mod support;
 
+mod aardvark;
 mod agreement;
 mod cni;
 mod connect;
