@@ -146,6 +146,15 @@ Only what differs is changed. If a change fails, all are undone.")]
     /// Serve container runtimes as their CNI plugins.
     #[command(subcommand)]
     Cni(Deferred<CniCommand>),
+    /// Answer for the names of sandboxes, inside each of them. Commands start it when one is there, and it ends behind the
+    /// last.
+    #[command(after_help = "Example:
+  linkspan agent                 in sight, say to see what it does")]
+    Agent {
+        /// Whether the socket that it hears commands at was given to it by one.
+        #[arg(long, hide = true)]
+        given: bool,
+    },
     /// Show on a throwaway host how packets reach containers, step by step; needs no root.
     #[command(after_help = "Example:
   linkspan demo")]

@@ -36,6 +36,8 @@ pub struct AttachRequest {
     pub net: NetAttach,
     /// Ports to publish through it.
     pub publish: Vec<PublishSpec>,
+    /// Whether its peers are to find it by name, and it is to find them.
+    pub named: bool,
     /// What is made by the runtime's plugin beside it.
     pub part: Option<Part>,
     /// Labels of the sandbox, if it is to be made.
@@ -79,12 +81,16 @@ impl<K: Kernel> Engine<K> {
     /// If it is attached already, the network or namespace is not there, or what is asked for not to be had.
     pub fn attach(&mut self, request: &AttachRequest) -> Result<Attached, Error> {
         self.settle()?;
-        loop {
+        let attached = loop {
             match self.try_attach(request) {
                 Err(error) if self.reclaim_behind(&error, &request.attachment.network)? => {}
-                settled => return settled,
+                settled => break settled?,
             }
+        };
+        if attached.0.named {
+            self.answer_again(&attached.1.name)?;
         }
+        Ok(attached)
     }
 
     fn try_attach(&mut self, request: &AttachRequest) -> Result<Attached, Error> {
@@ -107,6 +113,7 @@ impl<K: Kernel> Engine<K> {
             publish(tx, kernel, &request.publish, &mut wired)?;
             let [(mut endpoint, network)] = wired;
             endpoint.parts.extend(request.part.clone());
+            endpoint.named = request.named;
             asked.refuse_unasked(tx, &network, &request.net, &endpoint)?;
             tx.insert_endpoint(&endpoint)?;
             tx.insert_attachment(&request.attachment, endpoint.id)?;
@@ -431,6 +438,7 @@ pub(crate) fn extended(
         addresses_of: None,
         leases: footing.leases.clone(),
         aliases: Vec::new(),
+        named: false,
         gw_priority: 0,
         published: part.published.clone(),
         shaping: Shaping::default(),

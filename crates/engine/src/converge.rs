@@ -23,6 +23,7 @@ impl<K: Kernel> Engine<K> {
             let mut observed = self.kernel.observe(&scope)?;
             observed.forgive(&desired, former);
             observed.fixtures.clone_from(&former.fixtures);
+            observed.answered.clone_from(&former.answered);
             if observed.firewall.is_some()
                 || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty)
             {
@@ -109,6 +110,7 @@ impl<K: Kernel> Engine<K> {
         }
         observed.forgive(&desired, &desired);
         observed.fixtures.clone_from(&desired.fixtures);
+        observed.answered.clone_from(&desired.answered);
         if !networks.iter().any(Network::needs_firewall) {
             desired.firewall = None;
         }

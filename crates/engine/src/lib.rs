@@ -6,6 +6,7 @@
 
 mod addresses;
 mod adopt;
+mod answers;
 mod attachments;
 mod berth;
 mod converge;
@@ -38,6 +39,7 @@ use linkspan_model::{Id, Mac};
 use linkspan_plan::{Kernel, Step};
 use linkspan_store::Store;
 
+pub use answers::Answerer;
 pub use attachments::{AttachRequest, Attached, FitRequest, Footing};
 pub use error::{Error, Kind};
 pub use names::Files;
@@ -91,6 +93,7 @@ pub struct Engine<K: Kernel> {
     files: Files,
     tell: Box<dyn FnMut(Event<'_>)>,
     asked: flat::Asked,
+    answerer: Option<Box<dyn Answerer>>,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -116,6 +119,7 @@ impl<K: Kernel> Engine<K> {
             files: Files::new(paths),
             tell: Box::new(|_| {}),
             asked: flat::Asked::default(),
+            answerer: None,
         };
         if is_new_boot {
             engine.clear_former_boot()?;

@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Endpoint, Family, HostAlias, Lease, LinkSpec, Name, NamespaceSource, Network, Sandbox};
+use linkspan_model::{
+    Endpoint, Family, HostAlias, Lease, LinkSpec, NAME_SERVER, Name, NamespaceSource, Network, Sandbox,
+};
 use linkspan_plan::Kernel;
 
 use crate::converge::attached;
@@ -82,7 +84,10 @@ impl Files {
         if sandbox.namespace.takes_endpoints() {
             create_directory(&directory)?;
             self.write_hosts(&directory.join("hosts"), sandbox, attached, extra)?;
-            write(&directory.join("resolv.conf"), &self.resolv_conf(&sandbox.dns))?;
+            let is_answered = sandbox.is_answered(attached.iter().map(|(endpoint, _)| endpoint));
+            let servers = if is_answered { &[IpAddr::V4(NAME_SERVER)] } else { sandbox.dns.as_slice() };
+            let text = self.resolv_conf(servers);
+            write(&directory.join("resolv.conf"), &if is_answered { at_once(text) } else { text })?;
         }
         let link = self.paths.etc_netns.join(sandbox.name.as_str());
         create_directory(&self.paths.etc_netns)?;
@@ -229,7 +234,8 @@ impl Files {
         (link.symlink_metadata().is_ok() && !self.is_ours(&link)).then_some(link)
     }
 
-    /// The host's name servers but those that listen on its loopback, which a sandbox does not reach; or `dns`.
+    /// The host's name servers but those that listen on its loopback, which a sandbox does not reach; or `dns`. Everything
+    /// else is as the host has it.
     fn resolv_conf(&self, dns: &[IpAddr]) -> String {
         let host = || {
             let texts = self.paths.resolv_conf.iter().filter_map(|path| fs::read_to_string(path).ok());
@@ -354,6 +360,16 @@ fn reachable(text: &str) -> String {
         server.is_some_and(|server| server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
     };
     text.lines().filter(|line| !local(line)).fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// A resolv.conf by which a name is asked for as it is before domains are put behind it, unless it says otherwise.
+fn at_once(mut text: String) -> String {
+    let options = |line: &str| line.starts_with("options");
+    if text.lines().filter(|line| options(line)).any(|line| line.contains("ndots:")) {
+        return text;
+    }
+    text += "options ndots:0\n";
+    text
 }
 
 /// Changes a file in place, alone: sandboxes have its inode mounted, so it is never replaced. It stays locked until it

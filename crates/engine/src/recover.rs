@@ -267,6 +267,9 @@ impl<K: Kernel> Engine<K> {
                 repair.files.push(stray);
             }
         }
+        if !dry_run {
+            self.answer_all()?;
+        }
         Ok(repair)
     }
 

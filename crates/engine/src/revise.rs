@@ -26,10 +26,12 @@ impl<K: Kernel> Engine<K> {
     /// If there is none such, or a port is taken.
     pub fn revise_sandbox(&mut self, request: &SandboxRequest) -> Result<(), Error> {
         self.settle()?;
-        self.persist(|engine| engine.try_revise(request))
+        let (sandbox, attached) = self.persist(|engine| engine.try_revise(request))?;
+        self.answer(&sandbox, &attached);
+        Ok(())
     }
 
-    fn try_revise(&mut self, request: &SandboxRequest) -> Result<(), Error> {
+    fn try_revise(&mut self, request: &SandboxRequest) -> Result<(Sandbox, Attached), Error> {
         let former = self.sandbox_called(request.name.as_str())?;
         let object = Object::Sandbox(former.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
@@ -57,7 +59,7 @@ impl<K: Kernel> Engine<K> {
         if done.is_err() {
             self.undo(|engine| engine.restore(&former, &before));
         }
-        done
+        done.map(|()| (sandbox, before))
     }
 
     /// Brings kernel and files to what the store has of a sandbox that published `detail` before.

@@ -133,8 +133,10 @@ impl<K: Kernel> Engine<K> {
                 settled => break settled,
             }
         };
-        if makes_default && created.is_err() {
-            self.undo(Self::put_default_network_away);
+        match &created {
+            Ok(view) => self.answer(&view.sandbox, &view.attached),
+            Err(_) if makes_default => self.undo(Self::put_default_network_away),
+            Err(_) => {}
         }
         created
     }
@@ -275,6 +277,7 @@ impl<K: Kernel> Engine<K> {
             tx.delete_sandbox(sandbox.id)?;
             end_all(tx, &Object::Sandbox(sandbox.name.clone()))
         })?;
+        self.stop_answering(sandbox, &attached);
         self.fold(&attached)
     }
 

@@ -1,6 +1,6 @@
 //! What there is, for those who show it.
 
-use linkspan_model::{Endpoint, Network, Sandbox};
+use linkspan_model::{Endpoint, Name, Network, Sandbox};
 use linkspan_plan::{Kernel, LinkFacts};
 
 use crate::converge::attached;
@@ -71,6 +71,21 @@ impl<K: Kernel> Engine<K> {
                 Ok(SandboxView { sandbox, attached, links: Vec::new() })
             };
             tx.sandboxes()?.into_iter().map(view).collect()
+        })
+    }
+
+    /// The sandbox of that very name, without interface numbers; none if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn sandbox_named(&mut self, name: &Name) -> Result<Option<SandboxView>, Error> {
+        self.store.read(|tx| {
+            let found = tx.sandbox(name.as_str())?.filter(|sandbox| sandbox.name == *name);
+            let view = |sandbox: Sandbox| {
+                let attached = attached(tx, sandbox.id)?;
+                Ok(SandboxView { sandbox, attached, links: Vec::new() })
+            };
+            found.map(view).transpose()
         })
     }
 

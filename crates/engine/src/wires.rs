@@ -58,6 +58,7 @@ pub fn wire(
         addresses_of: network.is_switch().then(|| network.address_space()),
         leases,
         aliases: attach.aliases.clone(),
+        named: !network.is_predefined() && !sandbox.of_runtime,
         gw_priority: attach.gw_priority,
         published: Vec::new(),
         shaping: attach.shaping.settle(network.bridge.mtu)?,
@@ -147,10 +148,17 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the address wanted is not to be had.
     pub fn connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
         self.settle()?;
-        self.persist(|engine| engine.try_connect(attach, sandbox))
+        let (sandbox, attached) = self.persist(|engine| engine.try_connect(attach, sandbox))?;
+        self.answer(&sandbox, &attached);
+        attached.into_iter().next_back().map(|(endpoint, _)| endpoint).ok_or(Error::Overtaken)
     }
 
-    fn try_connect(&mut self, attach: &NetAttach, sandbox: &str) -> Result<Endpoint, Error> {
+    /// The sandbox with its endpoints, of which the last is new.
+    fn try_connect(
+        &mut self,
+        attach: &NetAttach,
+        sandbox: &str,
+    ) -> Result<(Sandbox, Vec<(Endpoint, Network)>), Error> {
         let sandbox = self.connectable(attach, sandbox)?;
         let network = self.network_for_use(&attach.network)?;
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
@@ -175,11 +183,10 @@ impl<K: Kernel> Engine<K> {
             after.push((endpoint, network.clone()));
             Ok::<_, Error>((before, after, journal))
         })?;
-        let Some(last @ (endpoint, _)) = after.last() else { return Err(Error::Overtaken) };
         self.plug_in(&sandbox, &before, &after)?;
         self.store.write(|tx| tx.end(journal))?;
-        self.tell_kept(&sandbox, last, &inside);
-        Ok(endpoint.clone())
+        after.last().into_iter().for_each(|last| self.tell_kept(&sandbox, last, &inside));
+        Ok((sandbox, after))
     }
 
     /// Makes the last endpoint of `after` in the kernel; the others are there `before`. If that fails, it is erased.
@@ -213,16 +220,25 @@ impl<K: Kernel> Engine<K> {
     /// If one of them is not there, or the endpoint has published ports and there is no `force`.
     pub fn disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
         self.settle()?;
-        self.persist(|engine| engine.try_disconnect(network, sandbox, force))
+        match self.persist(|engine| engine.try_disconnect(network, sandbox, force))? {
+            Some((sandbox, gone)) if gone.named => self.answer_again(&sandbox.name),
+            _ => Ok(()),
+        }
     }
 
-    fn try_disconnect(&mut self, network: &str, sandbox: &str, force: bool) -> Result<(), Error> {
+    /// The sandbox with the endpoint that is gone, if there was one.
+    fn try_disconnect(
+        &mut self,
+        network: &str,
+        sandbox: &str,
+        force: bool,
+    ) -> Result<Option<(Sandbox, Endpoint)>, Error> {
         let network = self.known_network(network)?;
         let sandbox = self.sandbox_called(sandbox)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
         if self.reclaim_locked(&sandbox)? {
-            return if force { Ok(()) } else { Err(abandoned(&sandbox)) };
+            return if force { Ok(None) } else { Err(abandoned(&sandbox)) };
         }
         let found = self.store.write(|tx| {
             refuse_pending(tx, &sandbox, None)?;
@@ -234,8 +250,11 @@ impl<K: Kernel> Engine<K> {
             Ok::<_, Error>(endpoint)
         })?;
         match found {
-            Some(endpoint) => self.erase_endpoint(&sandbox, endpoint.id),
-            None if force => Ok(()),
+            Some(endpoint) => {
+                self.erase_endpoint(&sandbox, endpoint.id)?;
+                Ok(Some((sandbox, endpoint)))
+            }
+            None if force => Ok(None),
             None => Err(Error::refused(format!(
                 "sandbox '{}' is not on network '{}'",
                 sandbox.name, network.name
@@ -270,6 +289,7 @@ impl<K: Kernel> Engine<K> {
             tx.delete_endpoint(endpoint)?;
             crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))
         })?;
+        self.stop_answering(sandbox, &before);
         gone.map_or(Ok(()), |gone| self.fold(std::slice::from_ref(gone)))
     }
 }

@@ -99,6 +99,7 @@ impl Kernel for Fake {
                 .cloned()
                 .collect(),
             fixtures: Vec::new(),
+            answered: BTreeSet::new(),
             firewall: state.firewall.as_ref().map(|elements| match &scope.elements {
                 Elements::These(these) => elements.intersection(these).cloned().collect(),
                 Elements::All => elements.clone(),

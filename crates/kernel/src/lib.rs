@@ -15,11 +15,14 @@ pub mod netns;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod resolver;
 pub mod signals;
+pub mod station;
 
 pub mod tables;
 
 mod child;
+mod detached;
 mod error;
 mod ethtool;
 mod host;

@@ -74,6 +74,9 @@ pub struct Endpoint {
     pub leases: Vec<Lease>,
     /// Further names that peers on this network know it by.
     pub aliases: Vec<Name>,
+    /// Whether its peers find it by name, and are found from its sandbox at 127.0.0.11.
+    #[serde(default)]
+    pub named: bool,
     /// The endpoint with the highest priority has the default route.
     pub gw_priority: i32,
     /// Ports published through it.

@@ -54,5 +54,5 @@ pub use parent::{ChildKind, HostAccess, IpvlanFlag, IpvlanMode, MacvlanMode, Par
 pub use patch::is_patch;
 pub use port::{Family, PortRange, Protocol, PublishSpec, Published, TargetPort};
 pub use reservation::{Holder, Reservation};
-pub use sandbox::{HostAlias, LinkSpec, NamespaceSource, NetAttach, NetSpec, Sandbox};
+pub use sandbox::{HostAlias, LinkSpec, NAME_SERVER, NamespaceSource, NetAttach, NetSpec, Sandbox};
 pub use shaping::{Limit, Rate, Shaping, ShapingRequest, Size};

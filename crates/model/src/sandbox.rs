@@ -7,7 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, IfName, Invalid, Mac, Name, ShapingRequest, Wire, nearest};
+use crate::{Endpoint, Id, IfName, Invalid, Mac, Name, ShapingRequest, Wire, nearest};
+
+/// Where programs in a sandbox ask for names, if they are answered there, at port 53: as in Docker's containers.
+pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// Where a sandbox's network namespace comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -267,6 +270,11 @@ impl Sandbox {
     /// Whether it goes when it has no endpoint any more.
     pub fn goes_with_last_endpoint(&self) -> bool {
         self.is_machine() || self.of_runtime
+    }
+
+    /// Whether names are answered in its namespace, with these endpoints: it asks 127.0.0.11 then.
+    pub fn is_answered<'a>(&self, endpoints: impl IntoIterator<Item = &'a Endpoint>) -> bool {
+        self.namespace.takes_endpoints() && endpoints.into_iter().any(|endpoint| endpoint.named)
     }
 
     /// Whether it is a virtual machine.

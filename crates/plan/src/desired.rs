@@ -131,6 +131,11 @@ pub fn sandbox(sandbox: &Sandbox, attached: &[(Endpoint, Network)]) -> State {
     if sandbox.is_machine() {
         return state;
     }
+    if matches!(sandbox.namespace, NamespaceSource::Path(_))
+        && sandbox.is_answered(attached.iter().map(|(endpoint, _)| endpoint))
+    {
+        state.answered.insert(sandbox.netns_name().clone());
+    }
     for family in [Family::V4, Family::V6] {
         if let Some((endpoint, via)) = default_route(attached, family) {
             let (namespace, ifname) = (sandbox.netns_name().clone(), endpoint.ifname.clone());

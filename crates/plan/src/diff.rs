@@ -16,6 +16,7 @@ pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
     let firewall = Firewall::compare(desired, observed);
     steps.extend(firewall.gone.iter().cloned().map(Step::DeleteElement));
     steps.extend(unfittings(desired, observed));
+    steps.extend(observed.answered.difference(&desired.answered).cloned().map(Step::Unanswer));
     steps.extend(removals(desired, observed));
     if desired.firewall.is_none() && observed.firewall.is_some() {
         steps.push(Step::DeleteFirewall);

@@ -36,6 +36,9 @@ pub struct State {
     /// What plugins of runtimes made, each with the namespace whose inside it speaks of, in the order of making. Not to be
     /// observed: it is made where nothing is in the way, and removed as far as it is there.
     pub fixtures: Vec<(Name, Fixture)>,
+    /// Namespaces that were given, in which names are answered. Not to be observed: whoever answers puts there what it takes,
+    /// and it is removed as far as it is there. In a namespace of ours it goes with that.
+    pub answered: BTreeSet<Name>,
     /// The elements of the firewall's sets and maps; none if our table is not there or is of another version.
     pub firewall: Option<BTreeSet<Element>>,
 }
@@ -393,6 +396,7 @@ impl State {
         self.upper.merge(other.upper);
         self.routes.extend(other.routes);
         self.fixtures.extend(other.fixtures);
+        self.answered.extend(other.answered);
         if let Some(elements) = other.firewall {
             self.firewall.get_or_insert_default().extend(elements);
         }

@@ -66,6 +66,8 @@ pub enum Step {
     Fit(Name, Fixture),
     /// Takes it away again, as far as it is there.
     Unfit(Name, Fixture),
+    /// Removes what leads questions for names to whoever answers them, as far as it is there.
+    Unanswer(Name),
     /// Adds a default route inside.
     AddRoute(Route),
     /// Removes a default route inside.
@@ -140,6 +142,7 @@ impl fmt::Display for Step {
             Self::Upper(step) => write!(f, "{step}"),
             Self::Fit(namespace, fixture) => write!(f, "fit {namespace} with {fixture}"),
             Self::Unfit(namespace, fixture) => write!(f, "rid {namespace} of {fixture}"),
+            Self::Unanswer(namespace) => write!(f, "answer no names in {namespace}"),
             Self::AddRoute(route) => fmt_route(f, "add", route),
             Self::DeleteRoute(route) => fmt_route(f, "delete", route),
             Self::FlushFlows { protocol, host, ports } => {
@@ -234,6 +237,7 @@ impl State {
             Step::Unfit(namespace, fixture) => {
                 self.fixtures.retain(|fitted| *fitted != (namespace.clone(), fixture.clone()))
             }
+            Step::Unanswer(namespace) => _ = self.answered.remove(&namespace),
             Step::AddRoute(route) => _ = self.routes.insert(route),
             Step::DeleteRoute(route) => _ = self.routes.remove(&route),
             Step::FlushFlows { .. } => {}

@@ -76,6 +76,7 @@ fn endpoint(number: u8, of: &Sandbox, network: &Network, ip: &str) -> Endpoint {
         addresses_of: None,
         leases: vec![Lease { subnet: pool.subnet, address, gateway, reused: false }],
         aliases: Vec::new(),
+        named: false,
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),

@@ -186,6 +186,7 @@ fn endpoint(number: u32) -> Endpoint {
             reused: false,
         }],
         aliases: Vec::new(),
+        named: false,
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),

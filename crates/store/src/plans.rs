@@ -30,6 +30,7 @@ fn endpoint(id: Id, address: &str) -> Endpoint {
             reused: false,
         }],
         aliases: Vec::new(),
+        named: false,
         gw_priority: 0,
         wire: Wire::Veth,
         shaping: Shaping::default(),

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod agent;
 mod cni;
 mod guard;
 mod lab;
@@ -57,6 +58,7 @@ pub fn run(args: Args) -> Outcome {
                 cni::migrate(engine_to_change(global)?, &cache, dry_run, global.format)
             }
         },
+        Command::Agent { given } => agent::agent(global, given),
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),
         Command::Man { dir } => page::manual(dir.as_deref()),

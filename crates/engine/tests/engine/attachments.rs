@@ -48,6 +48,7 @@ pub fn native(container: &str, netns: &str) -> AttachRequest {
         net,
         publish: vec!["8081:80".parse().unwrap()],
         part: Some(part),
+        named: true,
         labels: BTreeMap::new(),
     }
 }

@@ -128,9 +128,9 @@ fn name_servers_of_the_host_are_taken_over_but_for_those_on_its_loopback() {
     site.write_resolv_conf(
         "# made by hand\nsearch example.org\nnameserver 127.0.0.53\nnameserver 192.0.2.1\n",
     );
-    site.engine().create_sandbox(&sandbox("web", &["lab"])).unwrap();
+    site.engine().create_sandbox(&sandbox("web", &["bridge"])).unwrap();
     assert_eq!(site.file("web", "resolv.conf"), "# made by hand\nsearch example.org\nnameserver 192.0.2.1\n");
-    let mut own = sandbox("own", &["lab"]);
+    let mut own = sandbox("own", &["bridge"]);
     own.dns = vec!["192.0.2.9".parse().unwrap()];
     site.engine().create_sandbox(&own).unwrap();
     assert!(site.file("own", "resolv.conf").ends_with("search example.org\nnameserver 192.0.2.9\n"));

@@ -19,6 +19,7 @@ mod home;
 mod listeners;
 mod nft;
 mod observe;
+mod resolver;
 mod set;
 mod table;
 mod userdata;

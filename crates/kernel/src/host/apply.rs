@@ -10,8 +10,9 @@ use nix::errno::Errno;
 use super::{Host, Sandbox, find_link, has_ipv6, live_link, no_ipv6, ovs, send_tolerant, settle};
 use crate::error::{Refusal, Result};
 use crate::netlink::{Message, Socket};
-use crate::netns;
+use crate::netns::{self, Pin};
 use crate::reaper;
+use crate::resolver;
 use crate::rtnl::{address, link, route};
 use crate::sysctl;
 
@@ -42,6 +43,7 @@ impl Host {
             Step::Upper(UpperStep::CreateChild(..)) => self.create_children(group),
             Step::Fit(..) => self.fit(group),
             Step::Unfit(..) => self.unfit(group),
+            Step::Unanswer(namespace) => self.unanswer(namespace),
             step if removes_device(step) => self.delete_links(group),
             step => self.apply_one(step).map_err(|refusal| refusal.of(step)),
         }
@@ -84,7 +86,8 @@ impl Host {
             | Step::Unshape(..)
             | Step::DeleteBridge(_)
             | Step::Fit(..)
-            | Step::Unfit(..) => Ok(()),
+            | Step::Unfit(..)
+            | Step::Unanswer(_) => Ok(()),
         }
     }
 
@@ -171,6 +174,14 @@ impl Host {
         let Some(link) = find_link(&mut sandbox.route, &old.ifname)? else { return Ok(()) };
         let messages = vec![route::delete_default(old.via, link.index)];
         send_tolerant(&mut sandbox.route, messages, &[Errno::ESRCH, Errno::ENODEV])
+    }
+
+    /// Names are answered by another process, which may be at it when the namespace goes.
+    fn unanswer(&self, name: &Name) -> std::result::Result<(), KernelError> {
+        match Pin::look(name).map_err(|refusal| refusal.of(format!("answer no names in {name}")))? {
+            Pin::Alive(namespace) => resolver::remove(&namespace, &self.home),
+            Pin::Absent | Pin::Stale => Ok(()),
+        }
     }
 
     fn delete_links(&mut self, steps: &[Step]) -> std::result::Result<(), KernelError> {

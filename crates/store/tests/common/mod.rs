@@ -91,6 +91,7 @@ pub fn endpoint(byte: u8, addresses: &[&str]) -> Endpoint {
         addresses_of: None,
         leases: addresses.iter().map(lease).collect(),
         aliases: vec![name("alias")],
+        named: true,
         gw_priority: -1,
         wire: Wire::Veth,
         shaping: Shaping::default(),

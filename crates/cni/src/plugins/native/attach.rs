@@ -49,6 +49,7 @@ pub fn request(call: &Call, network: String) -> Result<AttachRequest, CniError> 
         net,
         publish: ports::mappings(call)?.iter().map(publish).collect(),
         part: Some(part),
+        named: names(call)?,
         labels: call.labels(),
         attachment,
     })
@@ -93,6 +94,11 @@ fn mac(call: &Call) -> Result<Option<Mac>, CniError> {
 fn aliases(call: &Call) -> Result<Vec<Name>, CniError> {
     let aliases = call.runtime()?.map_or(Ok(Vec::new()), |runtime| runtime.strings("aliases"))?;
     aliases.iter().map(|alias| alias.parse().map_err(invalid)).collect()
+}
+
+/// Whether names are to be answered in the container, at 127.0.0.11.
+pub fn names(call: &Call) -> Result<bool, CniError> {
+    Ok(call.config.boolean("names")?.unwrap_or_default())
 }
 
 /// The limits: in the configuration, else of the capability `bandwidth`. Rates are bits a second, bursts bits.
