@@ -104,9 +104,9 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "linkspan-dhcp",
-        may_use: &["linkspan-model", "linkspan-kernel"],
+        may_use: &["linkspan-model", "linkspan-plan", "linkspan-kernel"],
         in_tests: &[],
-        why: "it keeps leases of interfaces that others made",
+        why: "it keeps leases of interfaces that others made; what the kernel refuses comes in plan's words",
     },
     Layer { package: "linkspan-docker", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
     Layer { package: "linkspan-oci", may_use: FRONTEND, in_tests: &[], why: FRONTEND_WHY },
@@ -217,7 +217,7 @@ pub const LINKS: &[Link] = &[
         why: "the schema is made of the types that read a file, by a test; the program carries the result",
     },
     Link {
-        crates: &["tokio", "hyper", "axum", "async-std", "smol", "etcd-client", "reqwest"],
+        crates: &["tokio", "hyper", "axum", "async-std", "smol", "etcd-client", "reqwest", "tonic"],
         by: By::AllBut(SHORT_PATH),
         in_tests: false,
         why: "the short path starts in a millisecond: no async runtime, no HTTP",

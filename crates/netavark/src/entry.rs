@@ -47,6 +47,7 @@ fn answer(args: &Args) -> Result<String, Error> {
         Command::FirewallReload => reload::once(&args.global).map(|()| String::new()),
         Command::FirewalldReload => reload::forever(&args.global).map(|()| String::new()),
         Command::Teardown(netns) => teardown(&args.global, netns).map(|()| String::new()),
+        Command::DhcpProxy(words) => linkspan_dhcp::proxy(words.iter().cloned()).map_err(Error::new),
         other => Err(Error::new(format!("{other:?} is not there yet"))),
     }
 }

@@ -2,18 +2,16 @@
 //! `::` (RFC 4862).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use linkspan_model::{IfName, Mac};
-use linkspan_plan::Failure;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::live_link;
 use crate::child;
 use crate::error::{Refusal, Result};
 use crate::netlink::Socket;
+use crate::packet::{ETHERNET, PacketSocket};
 use crate::rtnl::route;
 
 /// How often is asked, and the pause behind each time. Who is on the LAN answers within a few milliseconds; RFC 5227
@@ -24,7 +22,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 // linux/if_ether.h
 const ETH_P_ARP: u16 = 0x0806;
 const ETH_P_IPV6: u16 = 0x86dd;
-const ETHERNET: usize = 14;
 const ICMPV6: u8 = 58;
 // RFC 4861
 const SOLICITATION: u8 = 135;
@@ -79,68 +76,34 @@ pub(super) fn occupied(
     Ok(found)
 }
 
-/// A packet socket on one device, for one protocol.
-struct Wire(OwnedFd);
+/// The frames of one protocol on a device.
+struct Wire(PacketSocket);
 
 impl Wire {
-    #[allow(unsafe_code)]
     fn open(index: u32, protocol: u16) -> Result<Self> {
-        let cannot = |errno: Errno| {
-            Refusal::from(errno)
-                .at("open a packet socket")
-                .hint(Failure::Unsupported, "the kernel lacks packet sockets (CONFIG_PACKET)")
-        };
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // Without a protocol it hears nothing before it is bound to the device.
-        // SAFETY: socket(2) takes no pointers.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        let fd = Errno::result(fd).map_err(cannot)?;
-        // SAFETY: it was just opened, and nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        if protocol == ETH_P_IPV6 {
-            hear_neighbours_only(&fd).map_err(cannot)?;
-        }
-        // SAFETY: all zero is a valid sockaddr_ll.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol.to_be();
-        address.sll_ifindex = index.cast_signed();
-        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: a live sockaddr_ll is passed with its size.
-        let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
-        Errno::result(bound).map_err(cannot)?;
-        Ok(Self(fd))
+        let mut filter = if protocol == ETH_P_IPV6 { neighbours_only().to_vec() } else { Vec::new() };
+        PacketSocket::open(index, protocol, &mut filter).map(Self)
     }
 
     fn send(&self, frame: &[u8]) -> Result<()> {
-        match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
-            // A full queue loses a probe; there are more. Nobody is behind a device that is down.
-            Ok(_) | Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::ENETDOWN) => Ok(()),
-            Err(errno) => Err(Refusal::from(errno).at("send a probe")),
-        }
+        self.0.send(frame).map_err(|errno| Refusal::from(errno).at("send a probe"))
     }
 
     /// What `read` finds in the frames that have come.
     fn frames<T>(&self, read: fn(&[u8]) -> Option<T>) -> impl Iterator<Item = T> {
         let mut buffer = [0; 256];
-        std::iter::from_fn(move || {
-            recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)
-                .ok()
-                .map(|length| read(&buffer[..length]))
-        })
-        .flatten()
+        std::iter::from_fn(move || self.0.receive(&mut buffer).map(read)).flatten()
     }
 }
 
 /// Of IPv6, lets only neighbour solicitations and advertisements through: a busy LAN would fill the queue.
-#[allow(unsafe_code)]
-fn hear_neighbours_only(fd: &OwnedFd) -> nix::Result<()> {
+fn neighbours_only() -> [libc::sock_filter; 7] {
     // linux/filter.h: BPF_LD|BPF_B|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut code = [
+    [
         op(LOAD_BYTE, 0, 0, ETHERNET as u32 + 6),
         op(JUMP_EQUAL, 0, 3, ICMPV6.into()),
         op(LOAD_BYTE, 0, 0, MESSAGE as u32),
@@ -148,19 +111,7 @@ fn hear_neighbours_only(fd: &OwnedFd) -> nix::Result<()> {
         op(JUMP_EQUAL, 1, 0, SOLICITATION.into()),
         op(RETURN, 0, 0, 0),
         op(RETURN, 0, 0, u32::MAX),
-    ];
-    let program = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    // SAFETY: the program and its code are live, their lengths are what is passed, and the kernel copies them.
-    let set = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    Errno::result(set).map(drop)
+    ]
 }
 
 fn ethernet(to: [u8; 6], from: Mac, protocol: u16) -> Vec<u8> {
