@@ -151,8 +151,8 @@ pub enum Fixture {
     Admitted(Admission),
 }
 
-/// A device that the chain `FORWARD` of the tables `ip filter` or `ip6 filter` lets pass: all that comes from it, and to it
-/// what answers or was sent to a published port.
+/// A device that the tables `ip filter` or `ip6 filter` let pass. Chain `FORWARD`: all that comes from it, and to it what
+/// answers or was sent to a published port. Or chain `INPUT`: what comes from it for a port of the host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Admission {
     /// The device.
@@ -161,8 +161,11 @@ pub struct Admission {
     pub ipv6: bool,
     /// The chain for such devices.
     pub chain: String,
-    /// The chain that decides before that; it is the administrator's.
-    pub admin: String,
+    /// The chain that decides before that, if there is one; it is the administrator's.
+    pub admin: Option<String>,
+    /// The port of the host that it is about, of TCP and UDP; none if it is about what is forwarded.
+    #[serde(default)]
+    pub service: Option<u16>,
 }
 
 /// A bridge that plugins share.
@@ -401,7 +404,12 @@ impl fmt::Display for Fixture {
 impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = if self.ipv6 { "ip6 filter" } else { "ip filter" };
-        write!(f, "{} let pass by chain {} of {table}", self.device, self.chain)
+        match self.service {
+            None => write!(f, "{} let pass by chain {} of {table}", self.device, self.chain),
+            Some(port) => {
+                write!(f, "{} let ask at port {port} by chain {} of {table}", self.device, self.chain)
+            }
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use linkspan_kernel::firewall::{Drops, Firewall as Chains};
 use linkspan_kernel::firewalld::Firewalld;
-use linkspan_model::{Guests, IfName, Isolation};
+use linkspan_model::{Admission, Guests, IfName, Isolation};
 
 use crate::Error;
 
@@ -13,6 +14,9 @@ use crate::Error;
 const ZONE: &str = "trusted";
 /// Where the bus is that firewalld is on. Set to nothing, there is none.
 const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+/// The chains in which others' drop of all that nobody has accepted is averted; earlier versions of the reference had them too.
+const FORWARD: &str = "NETAVARK_FORWARD";
+const INPUT: &str = "NETAVARK_INPUT";
 /// The port that clients ask at (RFC 1035).
 const DOMAIN: u16 = 53;
 
@@ -66,6 +70,29 @@ impl Backend {
     }
 }
 
+impl Segment {
+    /// What lets its packets pass where others' chains drop them.
+    fn admissions(&self, drops: [Drops; 2]) -> BTreeSet<Admission> {
+        let mut admissions = BTreeSet::new();
+        for (ipv6, drops) in [false, true].into_iter().zip(drops) {
+            let admission = |chain: &str, service| Admission {
+                device: self.bridge.clone(),
+                ipv6,
+                chain: chain.to_owned(),
+                admin: None,
+                service,
+            };
+            let has_subnet = self.subnets.iter().any(|subnet| subnet.addr().is_ipv6() == ipv6);
+            if drops.forwarded && !self.internal && has_subnet {
+                admissions.insert(admission(FORWARD, None));
+            }
+            let servers = self.dns.iter().filter(|server| drops.taken && server.is_ipv6() == ipv6);
+            admissions.extend(servers.map(|server| admission(INPUT, Some(server.port()))));
+        }
+        admissions
+    }
+}
+
 impl Firewall {
     /// The one that `name` says who keeps, in whatever case; by default this program does.
     ///
@@ -87,14 +114,26 @@ impl Firewall {
     }
 
     /// What holds for a network.
-    pub fn guests(&self, segment: &Segment) -> Guests {
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked what others drop.
+    pub fn guests(&self, segment: &Segment) -> Result<Guests, Error> {
+        if !self.has_rules() {
+            return Ok(Guests::default());
+        }
+        let drops = Chains::open().and_then(|mut chains| chains.drops());
+        Ok(self.guests_where(segment, drops.map_err(linkspan_engine::Error::from)?))
+    }
+
+    fn guests_where(&self, segment: &Segment, drops: [Drops; 2]) -> Guests {
         let Segment { bridge, internal, isolation, outbound, subnets, dns } = segment;
         let own = || [bridge.clone()].into();
-        if !self.has_rules() {
-            return Guests::default();
-        }
         let redirected = dns.iter().filter(|server| server.port() != DOMAIN);
-        let guests = Guests { dns: redirected.copied().collect(), ..Guests::default() };
+        let guests = Guests {
+            dns: redirected.copied().collect(),
+            admitted: segment.admissions(drops),
+            ..Guests::default()
+        };
         let trusted = || subnets.iter().map(IpNet::trunc).collect();
         if *internal {
             // Only the name server is to be reached.
@@ -177,6 +216,8 @@ fn has_bus() -> bool {
 mod tests {
     use super::*;
 
+    const NOTHING: [Drops; 2] = [Drops { forwarded: false, taken: false }; 2];
+
     fn segment(internal: bool, dns: &[&str]) -> Segment {
         Segment {
             bridge: "podman1".parse().unwrap(),
@@ -204,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_network_goes_out_and_is_isolated() {
-        let guests = firewall("nftables").guests(&segment(false, &["10.89.0.1:53"]));
+        let guests = firewall("nftables").guests_where(&segment(false, &["10.89.0.1:53"]), NOTHING);
         let bridge: IfName = "podman1".parse().unwrap();
         assert_eq!(guests.bridges, [bridge.clone()].into());
         assert_eq!(guests.masqueraded, [bridge.clone()].into());
@@ -216,16 +257,32 @@ mod tests {
 
     #[test]
     fn an_internal_network_does_neither_and_reaches_its_name_server() {
-        let guests = firewall("nftables").guests(&segment(true, &["10.89.0.1:5353"]));
+        let guests = firewall("nftables").guests_where(&segment(true, &["10.89.0.1:5353"]), NOTHING);
         assert_eq!(guests.internal, ["podman1".parse().unwrap()].into());
         assert_eq!(guests.dns, ["10.89.0.1:5353".parse().unwrap()].into());
         assert_eq!(guests.trusted.len(), 1);
         assert!(guests.bridges.is_empty() && guests.masqueraded.is_empty() && guests.isolation.is_empty());
-        assert!(firewall("nftables").guests(&segment(true, &[])).trusted.is_empty());
+        assert!(firewall("nftables").guests_where(&segment(true, &[]), NOTHING).trusted.is_empty());
     }
 
     #[test]
     fn without_a_firewall_nothing_is_in_it() {
-        assert_eq!(firewall("none").guests(&segment(false, &["10.89.0.1:5353"])), Guests::default());
+        let guests = firewall("none").guests(&segment(false, &["10.89.0.1:5353"]));
+        assert_eq!(guests, Ok(Guests::default()));
+    }
+
+    #[test]
+    fn what_others_drop_is_let_pass() {
+        let drops = [Drops { forwarded: true, taken: true }, Drops { forwarded: true, taken: true }];
+        let lines = |internal, dns: &[&str]| {
+            let admitted = segment(internal, dns).admissions(drops);
+            admitted.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let forward = "podman1 let pass by chain NETAVARK_FORWARD of ip filter";
+        let ask = "podman1 let ask at port 5353 by chain NETAVARK_INPUT of ip filter";
+        assert_eq!(lines(false, &["10.89.0.1:5353"]), [forward, ask]);
+        assert_eq!(lines(true, &["10.89.0.1:5353"]), [ask]);
+        assert_eq!(lines(false, &[]), [forward]);
+        assert!(segment(false, &["10.89.0.1:53"]).admissions(NOTHING).is_empty());
     }
 }

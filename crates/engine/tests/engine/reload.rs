@@ -17,7 +17,8 @@ fn busy() -> Site {
         device: bridge(),
         ipv6: false,
         chain: "CNI-FORWARD".to_owned(),
-        admin: "CNI-ADMIN".to_owned(),
+        admin: Some("CNI-ADMIN".to_owned()),
+        service: None,
     };
     main.guests = Guests {
         bridges: [bridge()].into(),

@@ -1,9 +1,9 @@
-//! What passes another's chain of forwarded packets: `FORWARD` of the tables `ip filter` and `ip6 filter`, as iptables over
-//! nf_tables has them (linux/netfilter/nf_tables.h). Where it drops by policy, an accept in our table saves nothing.
+//! What passes another's chains: `FORWARD` and `INPUT` of the tables `ip filter` and `ip6 filter`, as iptables over nf_tables
+//! has them (linux/netfilter/nf_tables.h). Where it drops by policy, an accept in our table saves nothing.
 //!
 //! Rules are of the expressions that iptables writes, so that it can list them.
 
-use linkspan_model::{Admission, IfName};
+use linkspan_model::Admission;
 use linkspan_plan::KernelError;
 use nix::errno::Errno;
 
@@ -15,12 +15,21 @@ use super::nft::Family;
 use super::observe::HEADER;
 use super::{Firewall, filter, userdata};
 
-/// The base chain.
+/// The base chain of what is forwarded.
 const FORWARD: &str = "FORWARD";
+/// The base chain of what is for the host.
+const INPUT: &str = "INPUT";
 /// The comment of what is Linkspan's own and no device's.
 const OURS: &str = "linkspan";
-/// How many rules let a device pass.
-const RULES: usize = 3;
+
+/// What others' chains drop if nobody has accepted it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Drops {
+    /// What is forwarded.
+    pub forwarded: bool,
+    /// What is for the host.
+    pub taken: bool,
+}
 
 /// A rule, as far as it matters here.
 struct Rule {
@@ -49,8 +58,23 @@ impl Rule {
     }
 }
 
-fn comment_for(device: &IfName) -> String {
-    format!("{OURS} {device}")
+fn comment_for(admission: &Admission) -> String {
+    match admission.service {
+        None => format!("{OURS} {}", admission.device),
+        Some(port) => format!("{OURS} {} {port}", admission.device),
+    }
+}
+
+const fn base(admission: &Admission) -> &'static str {
+    if admission.service.is_some() { INPUT } else { FORWARD }
+}
+
+fn pass(family: Family, admission: &Admission, userdata: &[u8]) -> Vec<Message> {
+    let Admission { device, chain, service, .. } = admission;
+    match service {
+        None => filter::pass(family, chain, device, userdata).into(),
+        Some(port) => filter::serve(family, chain, (device, *port), userdata).into(),
+    }
 }
 
 const fn family(admission: &Admission) -> Family {
@@ -64,9 +88,23 @@ impl Firewall {
     /// If the kernel cannot be asked.
     pub fn drops_forwarded(&mut self, ipv6: bool) -> Result<bool, KernelError> {
         let family = if ipv6 { Family::Ip6 } else { Family::Ip };
-        let chain = self.foreign_chain(family, FORWARD)?;
-        let policy = |answer: &Answer| Attrs::new(answer.body.get(HEADER..)?).be32(filter::CHAIN_POLICY);
-        Ok(chain.as_ref().and_then(policy) == Some(filter::NF_DROP))
+        Ok(self.foreign_chain(family, FORWARD)?.as_ref().is_some_and(drops))
+    }
+
+    /// What others' chains drop, of IPv4 and of IPv6: one question.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn drops(&mut self) -> Result<[Drops; 2], KernelError> {
+        let chains = [Family::Ip, Family::Ip6].map(|family| [FORWARD, INPUT].map(|chain| (family, chain)));
+        let questions = chains.as_flattened().iter().map(|(family, chain)| filter::get_chain(*family, chain));
+        let asked = self.socket.attempt(questions.collect());
+        let (answers, errors) = asked.map_err(|error| refused(ASKING, &error))?;
+        if let Some(error) = errors.iter().find(|error| !is_absence(error)) {
+            return Err(refused(ASKING, error));
+        }
+        let at = |index| answers.iter().any(|answer| answer.index == index && drops(answer));
+        Ok([0, 2].map(|first| Drops { forwarded: at(first), taken: at(first + 1) }))
     }
 
     /// Whether there is a chain of this name beside `FORWARD`, of IPv4 or of IPv6.
@@ -106,9 +144,11 @@ impl Firewall {
             attrs.get(filter::CHAIN_USERDATA) == Some(&userdata::of_chain(OURS))
         };
         let deserted = self.foreign_chain(family, &admission.chain)?.is_none();
-        if deserted && self.foreign_chain(family, &admission.admin)?.is_some_and(made) {
+        if let Some(admin) = admission.admin.as_ref().filter(|_| deserted)
+            && self.foreign_chain(family, admin)?.is_some_and(made)
+        {
             // It stays where somebody has filled it.
-            _ = self.socket.transaction(vec![filter::delete_chain(family, &admission.admin)], None);
+            _ = self.socket.transaction(vec![filter::delete_chain(family, admin)], None);
         }
         Ok(())
     }
@@ -134,57 +174,58 @@ impl Firewall {
 
     /// The messages that let a device pass; none if it is.
     fn outstanding(&mut self, admission: &Admission) -> Result<Vec<Message>, KernelError> {
-        let Admission { device, chain, admin, .. } = admission;
-        let family = family(admission);
-        let comment = comment_for(device);
+        let Admission { chain, admin, .. } = admission;
+        let (family, base) = (family(admission), base(admission));
+        let comment = comment_for(admission);
         let rules = self.foreign_rules(family, chain)?;
         let of_device: Vec<&Rule> = rules.iter().filter(|rule| rule.is(&comment)).collect();
+        let wanted = pass(family, admission, &userdata::of_rule(&comment));
         let (led, entered) = (
-            rules.iter().any(|rule| rule.leads_to(admin)),
-            self.foreign_rules(family, FORWARD)?.iter().any(|rule| rule.leads_to(chain)),
+            admin.as_ref().is_none_or(|admin| rules.iter().any(|rule| rule.leads_to(admin))),
+            self.foreign_rules(family, base)?.iter().any(|rule| rule.leads_to(chain)),
         );
-        if led && entered && of_device.len() == RULES {
+        if led && entered && of_device.len() == wanted.len() {
             return Ok(Vec::new());
         }
         let mut messages = vec![filter::add_table(family)];
-        if self.foreign_chain(family, FORWARD)?.is_none() {
-            messages.push(filter::add_forward(family, FORWARD));
+        if self.foreign_chain(family, base)?.is_none() {
+            messages.push(filter::add_base(family, base, admission.service.is_some()));
         }
-        for name in [chain, admin] {
+        for name in [chain].into_iter().chain(admin) {
             if self.foreign_chain(family, name)?.is_none() {
                 messages.push(filter::add_chain(family, name, &userdata::of_chain(OURS)));
             }
         }
         let ours = userdata::of_rule(OURS);
-        if !led {
+        if let Some(admin) = admin.as_ref().filter(|_| !led) {
             messages.push(filter::jump_first(family, chain, admin, &ours));
         }
-        if of_device.len() != RULES {
+        if of_device.len() != wanted.len() {
             messages.extend(of_device.iter().map(|rule| filter::delete_rule(family, chain, rule.handle)));
-            messages.extend(filter::pass(family, chain, device, &userdata::of_rule(&comment)));
+            messages.extend(wanted);
         }
         if !entered {
-            messages.push(filter::jump_first(family, FORWARD, chain, &ours));
+            messages.push(filter::jump_first(family, base, chain, &ours));
         }
         Ok(messages)
     }
 
     /// The messages that take away what is left of a device.
     fn remains(&mut self, admission: &Admission) -> Result<Vec<Message>, KernelError> {
-        let Admission { device, chain, .. } = admission;
-        let family = family(admission);
-        let comment = comment_for(device);
+        let chain = &admission.chain;
+        let (family, base) = (family(admission), base(admission));
+        let comment = comment_for(admission);
         let rules = self.foreign_rules(family, chain)?;
         let (gone, others): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| rule.is(&comment));
         let delete = |chain: &str, rule: &Rule| filter::delete_rule(family, chain, rule.handle);
         let mut messages: Vec<_> = gone.iter().map(|rule| delete(chain, rule)).collect();
-        let forward = self.foreign_rules(family, FORWARD)?;
-        let mut jumps = forward.iter().filter(|rule| rule.leads_to(chain));
+        let entrance = self.foreign_rules(family, base)?;
+        let mut jumps = entrance.iter().filter(|rule| rule.leads_to(chain));
         let alone = others.iter().all(|rule| rule.is(OURS)) && jumps.all(|rule| rule.is(OURS));
         if alone && self.foreign_chain(family, chain)?.is_some() {
             messages.extend(others.iter().map(|rule| delete(chain, rule)));
-            let jumps = forward.iter().filter(|rule| rule.leads_to(chain));
-            messages.extend(jumps.map(|rule| delete(FORWARD, rule)));
+            let jumps = entrance.iter().filter(|rule| rule.leads_to(chain));
+            messages.extend(jumps.map(|rule| delete(base, rule)));
             messages.push(filter::delete_chain(family, chain));
         }
         Ok(messages)
@@ -208,10 +249,16 @@ impl Firewall {
     }
 }
 
+/// Whether a chain drops what comes to its end.
+fn drops(answer: &Answer) -> bool {
+    let policy = answer.body.get(HEADER..).and_then(|attrs| Attrs::new(attrs).be32(filter::CHAIN_POLICY));
+    policy == Some(filter::NF_DROP)
+}
+
 /// That there is no such table or chain, or no such family.
 fn is_absence(error: &Error) -> bool {
     matches!(error.errno, Errno::ENOENT | Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)
 }
 
-const ASKING: &str = "look at the chain FORWARD of the table filter";
-const CHANGING: &str = "change the chain FORWARD of the table filter";
+const ASKING: &str = "look at the chains of the table filter";
+const CHANGING: &str = "change the chains of the table filter";

@@ -36,6 +36,10 @@ const RULE_CHAIN: u16 = 2;
 pub(super) const RULE_HANDLE: u16 = 3;
 /// NFTA_RULE_EXPRESSIONS.
 pub(super) const RULE_EXPRESSIONS: u16 = 4;
+/// NFTA_RULE_COMPAT, with the protocol that a match of iptables is for.
+const RULE_COMPAT: u16 = 5;
+const COMPAT_PROTO: u16 = 1;
+const COMPAT_FLAGS: u16 = 2;
 /// NFTA_RULE_USERDATA.
 pub(super) const RULE_USERDATA: u16 = 7;
 
@@ -51,6 +55,7 @@ const REG_VERDICT: u32 = 0;
 const REG_1: u32 = 1;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
+const META_L4PROTO: u32 = 16;
 const CMP_EQ: u32 = 0;
 const NFT_JUMP: i32 = -3;
 
@@ -58,6 +63,7 @@ const NFT_JUMP: i32 = -3;
 /// A policy.
 pub(super) const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
+const NF_INET_LOCAL_IN: u32 = 1;
 const NF_INET_FORWARD: u32 = 2;
 
 // linux/netlink.h
@@ -77,6 +83,12 @@ const CONNTRACK_STATE: u16 = 1;
 const ESTABLISHED: u16 = 1 << 1;
 const RELATED: u16 = 1 << 2;
 const DNAT: u16 = 1 << 7;
+
+// linux/in.h
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// The length of `struct xt_udp` and of `struct xt_tcp`, aligned as matches are.
+const TCPUDP_INFO: usize = 16;
 
 pub(super) fn add_table(family: Family) -> Message {
     let mut table = message(family, NEWTABLE, NLM_F_CREATE);
@@ -98,11 +110,12 @@ pub(super) fn add_chain(family: Family, name: &str, userdata: &[u8]) -> Message 
     chain
 }
 
-/// The base chain as iptables makes it.
-pub(super) fn add_forward(family: Family, name: &str) -> Message {
+/// A base chain as iptables makes it: of what is for the host, or of what is forwarded.
+pub(super) fn add_base(family: Family, name: &str, is_input: bool) -> Message {
+    let hook = if is_input { NF_INET_LOCAL_IN } else { NF_INET_FORWARD };
     let mut chain = of_chain(message(family, NEWCHAIN, NLM_F_CREATE), name);
     chain.attr_str(CHAIN_TYPE, TABLE).attr_be32(CHAIN_POLICY, NF_ACCEPT).nest(CHAIN_HOOK, |at| {
-        at.attr_be32(HOOK_HOOKNUM, NF_INET_FORWARD).attr_be32(HOOK_PRIORITY, 0);
+        at.attr_be32(HOOK_HOOKNUM, hook).attr_be32(HOOK_PRIORITY, 0);
     });
     chain
 }
@@ -154,6 +167,46 @@ pub(super) fn pass(family: Family, chain: &str, device: &IfName, userdata: &[u8]
         rule(META_OIFNAME, Some(RELATED | ESTABLISHED)),
         rule(META_OIFNAME, Some(DNAT)),
     ]
+}
+
+/// Rules at the end of `chain` that accept what comes from a device for a port of the host, of TCP and UDP.
+pub(super) fn serve(
+    family: Family,
+    chain: &str,
+    (device, port): (&IfName, u16),
+    userdata: &[u8],
+) -> [Message; 2] {
+    [("udp", UDP), ("tcp", TCP)].map(|(name, protocol)| {
+        let mut rule = of_rule(message(family, NEWRULE, NLM_F_CREATE | NLM_F_APPEND), chain);
+        rule.nest(RULE_EXPRESSIONS, |list| {
+            by_device(list, META_IIFNAME, device);
+            expression(list, "meta", |meta| _ = meta.attr_be32(1, REG_1).attr_be32(2, META_L4PROTO));
+            expression(list, "cmp", |cmp| {
+                cmp.attr_be32(1, REG_1).attr_be32(2, CMP_EQ);
+                cmp.nest(3, |data| _ = data.attr(DATA_VALUE, &[protocol]));
+            });
+            to_port(list, name, port);
+            expression(list, "counter", |_| {});
+            verdict(list, NF_ACCEPT, None);
+        });
+        rule.nest(RULE_COMPAT, |compat| {
+            compat.attr_be32(COMPAT_PROTO, protocol.into()).attr_be32(COMPAT_FLAGS, 0);
+        });
+        rule.attr(RULE_USERDATA, userdata);
+        rule
+    })
+}
+
+/// `-m udp --dport PORT`, or of TCP, whose two structures begin alike (linux/netfilter/xt_tcpudp.h): the first and last source
+/// port, then the first and last destination port.
+fn to_port(list: &mut Message, protocol: &str, port: u16) {
+    let mut info = [0; TCPUDP_INFO];
+    for (field, value) in info.chunks_exact_mut(2).zip([0, u16::MAX, port, port]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    expression(list, "match", |matched| {
+        matched.attr_str(1, protocol).attr_be32(2, 0).attr(3, &info);
+    });
 }
 
 /// The chain that an expression leads to, if it is a verdict that leads to one.

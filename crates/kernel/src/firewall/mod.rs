@@ -24,6 +24,7 @@ mod set;
 mod table;
 mod userdata;
 
+pub use admission::Drops;
 pub use foreign::{ForeignFamily, ForeignRule, ForeignTable};
 pub use listeners::port_holder;
 

@@ -46,7 +46,8 @@ impl Door {
                     device: self.device.clone(),
                     ipv6,
                     chain: CHAIN.to_owned(),
-                    admin: admin.unwrap_or(ADMIN).to_owned(),
+                    admin: Some(admin.unwrap_or(ADMIN).to_owned()),
+                    service: None,
                 });
             }
         }
