@@ -58,10 +58,16 @@ impl Firewall {
         }
         let (mut attempt, mut races) = (1, 0);
         let mut lacking = Vec::new();
-        let mut is_first_of_backend = false;
+        let mut wants_backend = false;
         loop {
-            let (whole, generation) = self.merged(&todo)?;
-            let requests = requests(&whole, table, &lacking, is_first_of_backend);
+            let (whole, mut generation) = self.merged(&todo)?;
+            let makes_backend = makes_all_of_backend(&todo)
+                || wants_backend && {
+                    // Another process may just have made it, and then has something in it.
+                    generation = generation.map_or_else(|| self.generation(), |known| Ok(Some(known)))?;
+                    !self.has_backend()?
+                };
+            let requests = requests(&whole, table, &lacking, makes_backend);
             let Err(failed) = self.commit(requests, generation) else { return Ok(()) };
             if failed.error.errno == Errno::ERESTART && races < RACES {
                 races += 1;
@@ -72,7 +78,7 @@ impl Firewall {
             }
             attempt += 1;
             lacking.extend(failed.lacks());
-            is_first_of_backend |= failed.wants_backend();
+            wants_backend |= failed.wants_backend();
             table = if creates { self.tables()? } else { self.table()? };
             let there = self.entries(&deleted(changes), true)?.unwrap_or_default();
             todo = outstanding(changes, table, there).into();
@@ -174,6 +180,13 @@ impl Firewall {
             Some((*step, holder.clone()))
         })
     }
+}
+
+/// Whether the changes make all that there is, with something in the table of a runtime's backend.
+fn makes_all_of_backend(changes: &[Change]) -> bool {
+    let is_of_backend =
+        |change: &Change| matches!(&change.kind, Kind::Add(entry) if entry.family() == Family::Backend);
+    changes.iter().any(|change| matches!(change.kind, Kind::Create)) && changes.iter().any(is_of_backend)
 }
 
 /// Whether the two cannot be there at once.

@@ -116,15 +116,15 @@ pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTree
 }
 
 /// The messages that make `changes` in order, in a kernel that has `table` and no tables of the families `lacking`. With
-/// `is_first_of_backend`, they make the table of a runtime's backend first.
+/// `makes_backend`, they make the table of a runtime's backend anew first.
 pub(super) fn requests<'a>(
     changes: &'a [Change],
     mut table: Table,
     lacking: &[Family],
-    is_first_of_backend: bool,
+    makes_backend: bool,
 ) -> Vec<Request<'a>> {
     let mut requests = Vec::new();
-    if let Some(Change { step, .. }) = changes.first().filter(|_| is_first_of_backend) {
+    if let Some(Change { step, .. }) = changes.first().filter(|_| makes_backend) {
         // One that another backend made has the name, but not the maps.
         clear(*step, Family::Backend, &mut requests);
         make(*step, Family::Backend, VERSION, &mut requests);

@@ -85,6 +85,13 @@ impl Firewall {
         Ok(if table == Table::Ours && !known { Table::Other } else { table })
     }
 
+    /// Whether the table of a runtime's backend is there, as this version makes it.
+    pub(super) fn has_backend(&mut self) -> Result<bool, KernelError> {
+        let question = vec![get_table(Family::Backend)];
+        let (answers, _) = self.socket.attempt(question).map_err(|error| refused(ASKING, &error))?;
+        Ok(comment_of(&answers, 0) == Some(&userdata::of_table(VERSION)))
+    }
+
     /// Whether there is a table of `family`, of whatever version.
     pub(super) fn has_table(&mut self, family: Family) -> Result<bool, KernelError> {
         let (_, errors) =

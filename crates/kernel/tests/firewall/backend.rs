@@ -1,5 +1,6 @@
 //! Published ports in the table that users of Podman know: they may delete it, and have it made anew.
 
+use linkspan_kernel::firewall::Firewall;
 use linkspan_lab as lab;
 use linkspan_model::Protocol;
 use linkspan_plan::{Element, Elements, Step};
@@ -77,6 +78,47 @@ fn names_are_asked_for_although_the_host_takes_nothing_else_in() {
             reaches(protocol, "a1", "172.18.0.1:53", " 172.18.0.2");
             gets_nowhere(protocol, "a1", "172.18.0.1:54");
             gets_nowhere(protocol, "out", "172.18.0.1:53");
+        }
+    });
+}
+
+#[test]
+fn all_of_it_is_made_anew_together_with_the_rest() {
+    lab::run(lab::here!(), || {
+        lay_out();
+        serve(Protocol::Tcp, "a1", "[::]:80");
+        let all = || networks().into_iter().chain(ports());
+        let mut firewall = created(&all().collect::<Vec<_>>());
+        let again: Vec<_> = [Step::DeleteFirewall, Step::CreateFirewall]
+            .into_iter()
+            .chain(all().map(Step::AddElement))
+            .collect();
+        for harm in ["flush table inet netavark", "delete table inet netavark", "flush table inet linkspan"] {
+            reaches(Protocol::Tcp, "out", "192.0.2.1:8080", "a1 192.0.2.2");
+            sh(&format!("nft {harm}"));
+            firewall.apply(&again).unwrap();
+        }
+        reaches(Protocol::Tcp, "out", "[2001:db8::1]:8080", "a1 2001:db8::2");
+        assert_eq!(firewall.observe(&Elements::All).unwrap(), Some(all().collect()));
+    });
+}
+
+#[test]
+fn of_several_who_make_it_nobody_loses_what_is_in_it() {
+    lab::run(lab::here!(), || {
+        created(&networks());
+        for _ in 0..10 {
+            std::thread::scope(|scope| {
+                for port in 1..=4 {
+                    scope.spawn(move || {
+                        let published = of_backend(publish_to("0.0.0.0", port, "172.18.0.2:80"));
+                        Firewall::open().unwrap().apply(&[Step::AddElement(published)]).unwrap();
+                    });
+                }
+            });
+            let found = sh("nft list map inet netavark ports4_any");
+            assert_eq!(found.matches("172.18.0.2").count(), 4, "{found}");
+            sh("nft delete table inet netavark");
         }
     });
 }
