@@ -69,6 +69,7 @@ pub const LAYERS: &[Layer] = &[
             "linkspan-blueprint",
             "linkspan-cni",
             "linkspan-netavark",
+            "linkspan-aardvark",
             "linkspan-agent",
         ],
         in_tests: &[],

@@ -155,6 +155,15 @@ Only what differs is changed. If a change fails, all are undone.")]
         #[arg(long, hide = true)]
         given: bool,
     },
+    /// Serve the names of Podman's networks, as its aardvark-dns does.
+    #[command(name = "aardvark-dns", disable_help_flag = true, disable_version_flag = true)]
+    #[command(after_help = "Example:
+  linkspan aardvark-dns --config /run/containers/networks/aardvark-dns -p 53 run")]
+    AardvarkDns {
+        /// What follows the program's name there; `--help` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
+        words: Vec<OsString>,
+    },
     /// Show on a throwaway host how packets reach containers, step by step; needs no root.
     #[command(after_help = "Example:
   linkspan demo")]

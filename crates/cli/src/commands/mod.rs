@@ -59,6 +59,7 @@ pub fn run(args: Args) -> Outcome {
             }
         },
         Command::Agent { given } => agent::agent(global, given),
+        Command::AardvarkDns { words } => Ok(linkspan_aardvark::run(words)),
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),
         Command::Man { dir } => page::manual(dir.as_deref()),
