@@ -137,7 +137,11 @@ impl<K: Kernel> Engine<K> {
         loop {
             match self.try_fit(request) {
                 Err(error) if self.reclaim_behind(&error, &request.attachment.network)? => {}
-                settled => return settled,
+                Err(error) => {
+                    self.undo(Self::put_left_away);
+                    return Err(error);
+                }
+                fitted => return fitted,
             }
         }
     }
@@ -261,7 +265,7 @@ impl<K: Kernel> Engine<K> {
     /// If the kernel does not let it go.
     pub fn unfit(&mut self, attachment: &Attachment, owner: &str) -> Result<bool, Error> {
         self.settle()?;
-        self.persist(|engine| {
+        let gone = self.persist(|engine| {
             let Some((endpoint, sandbox, _)) = engine.attachment(attachment)? else { return Ok(false) };
             let object = Object::Sandbox(sandbox.name.clone());
             let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
@@ -278,7 +282,9 @@ impl<K: Kernel> Engine<K> {
                 engine.rid(&sandbox, endpoint.id, owner)?;
             }
             Ok(there)
-        })
+        })?;
+        self.put_left_away()?;
+        Ok(gone)
     }
 
     /// Takes away what a runtime attached, with what all its plugins made; whether there was any.
@@ -287,7 +293,7 @@ impl<K: Kernel> Engine<K> {
     /// If the kernel does not let it go.
     pub fn detach(&mut self, attachment: &Attachment) -> Result<bool, Error> {
         self.settle()?;
-        self.persist(|engine| {
+        let gone = self.persist(|engine| {
             let Some((endpoint, sandbox, _)) = engine.attachment(attachment)? else { return Ok(false) };
             let object = Object::Sandbox(sandbox.name.clone());
             let _lock = engine.store.lock(&object, Mode::Exclusive, PATIENCE)?;
@@ -297,7 +303,9 @@ impl<K: Kernel> Engine<K> {
             })?;
             engine.erase_endpoint(&sandbox, endpoint.id)?;
             Ok(true)
-        })
+        })?;
+        self.put_left_away()?;
+        Ok(gone)
     }
 
     /// Finishes what a dead process began with a plugin's part: it goes.
@@ -384,8 +392,7 @@ fn refuse_present(attachment: &Attachment, inside: &Inside) -> Result<(), Error>
     if !inside.devices.contains(ifname) || ifname.as_str() == "lo" {
         return Ok(());
     }
-    Err(Error::refused(format!("container {} has an interface {ifname} already", attachment.container))
-        .hinting("choose another name, or delete what has it"))
+    Err(Error::Present { container: attachment.container.clone(), ifname: ifname.clone() })
 }
 
 /// Writes down an endpoint with one more part; what its plugin wants anew of a part that is there is added to that.

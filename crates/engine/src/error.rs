@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use linkspan_model::{Id, Invalid, Name};
+use linkspan_model::{Id, IfName, Invalid, Name};
 use linkspan_plan::KernelError;
 use linkspan_store::StoreError;
 use thiserror::Error;
@@ -88,6 +88,14 @@ pub enum Error {
         /// What stands in the way, and may be a leftover.
         obstacle: Obstacle,
     },
+    /// A container that has an interface of the name already.
+    #[error("container {container} has an interface {ifname} already")]
+    Present {
+        /// The container.
+        container: String,
+        /// The interface.
+        ifname: IfName,
+    },
     /// A file could not be read or written.
     #[error("cannot {verb} {}", .path.display())]
     File {
@@ -157,7 +165,7 @@ impl Error {
             Self::Patched { by, .. } => vec![format!("patched into it: {}", listed(by))],
             Self::Refused { cause, .. } => cause.iter().cloned().collect(),
             Self::File { cause, .. } => vec![cause.to_string()],
-            Self::Unknown { .. } | Self::Overtaken | Self::Unasked(_) => Vec::new(),
+            Self::Unknown { .. } | Self::Present { .. } | Self::Overtaken | Self::Unasked(_) => Vec::new(),
         }
     }
 
@@ -175,6 +183,7 @@ impl Error {
             Self::Patched { .. } => Some("remove these networks first".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::File { .. } => None,
+            Self::Present { .. } => Some("choose another name, or delete what has it".to_owned()),
             Self::Overtaken | Self::Unasked(_) => Some("try again".to_owned()),
         }
     }

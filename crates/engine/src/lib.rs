@@ -15,6 +15,7 @@ mod error;
 mod expected;
 mod flat;
 mod foreign;
+mod ground;
 mod guests;
 mod machines;
 mod names;
@@ -94,6 +95,8 @@ pub struct Engine<K: Kernel> {
     tell: Box<dyn FnMut(Event<'_>)>,
     asked: flat::Asked,
     answerer: Option<Box<dyn Answerer>>,
+    /// Whether this command was the last to leave a network that goes then.
+    has_left: bool,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -120,6 +123,7 @@ impl<K: Kernel> Engine<K> {
             tell: Box::new(|_| {}),
             asked: flat::Asked::default(),
             answerer: None,
+            has_left: false,
         };
         if is_new_boot {
             engine.clear_former_boot()?;
@@ -153,7 +157,11 @@ impl<K: Kernel> Drop for Engine<K> {
     }
 }
 
-fn random_id() -> Result<Id, Error> {
+/// An identity by chance.
+///
+/// # Errors
+/// If the kernel has no random bytes.
+pub fn random_id() -> Result<Id, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|cause| Error::refused("no random identity can be made").because(cause.to_string()))?;

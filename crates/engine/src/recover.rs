@@ -10,6 +10,7 @@ use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 use crate::attachments::FIT;
 use crate::error::Obstacle;
 use crate::flat::{CONFIRM, PLUG, is_waiting};
+use crate::ground::LEAVE;
 use crate::networks::end_all;
 use crate::revise::REVISE;
 use crate::{Engine, Error, Files, PATIENCE};
@@ -87,8 +88,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Finishes or undoes a change if its process died; whether it did.
     fn settle_entry(&mut self, entry: &JournalEntry, patience: Duration) -> Result<bool, Error> {
-        let Some(_lock) = self.dead(entry, patience)? else { return Ok(false) };
+        let Some(lock) = self.dead(entry, patience)? else { return Ok(false) };
         self.finish(entry)?;
+        drop(lock);
+        self.put_left_away()?;
         Ok(true)
     }
 
@@ -112,6 +115,7 @@ impl<K: Kernel> Engine<K> {
                 if let Some(network) = network.filter(|network| network.name == *name) {
                     return match entry.verb.as_str() {
                         PLUG => self.unplug(&network),
+                        LEAVE => self.put_away(&network),
                         _ => self.erase_network(&network),
                     };
                 }
@@ -319,6 +323,10 @@ impl<K: Kernel> Engine<K> {
             let lock = self.store.try_lock(&Object::Network(network.name.clone()), Mode::Exclusive)?;
             if lock.is_some() && !self.store.read(|tx| tx.network_in_use(network.id))? {
                 self.files.remove_roster(&network.name)?;
+                // What it stood on went with the boot.
+                if network.has_ground() {
+                    self.store.write(|tx| tx.delete_network(network.id))?;
+                }
             }
         }
         self.clear_former_reservations()

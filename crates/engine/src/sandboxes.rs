@@ -13,6 +13,7 @@ use linkspan_store::{Lock, Mode, Object, Tx};
 
 use crate::converge::attached;
 use crate::error::{Kind, Obstacle, listed};
+use crate::ground::note_left;
 use crate::networks::{DEFAULT, end_all};
 use crate::publish::publish;
 use crate::wires::wire;
@@ -270,12 +271,13 @@ impl<K: Kernel> Engine<K> {
             self.files.strike_from_roster(network, &sandbox.name, endpoint)?;
         }
         self.files.remove(&sandbox.name)?;
-        self.store.write(|tx| {
+        self.has_left |= self.store.write(|tx| {
             for (endpoint, _) in &attached {
                 tx.delete_endpoint(endpoint.id)?;
             }
             tx.delete_sandbox(sandbox.id)?;
-            end_all(tx, &Object::Sandbox(sandbox.name.clone()))
+            end_all(tx, &Object::Sandbox(sandbox.name.clone()))?;
+            note_left(tx, attached.iter().map(|(_, network)| network))
         })?;
         self.stop_answering(sandbox, &attached);
         self.fold(&attached)

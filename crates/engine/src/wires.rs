@@ -11,6 +11,7 @@ use crate::converge::attached;
 use crate::cores::CAPACITY;
 use crate::error::Obstacle;
 use crate::foreign::leads_away;
+use crate::ground::note_left;
 use crate::machines::{insert_machine, tap_name};
 use crate::publish::sandbox_of;
 use crate::{Engine, Error, PATIENCE, addresses, random_id};
@@ -285,9 +286,10 @@ impl<K: Kernel> Engine<K> {
             self.files.strike_from_roster(network, &sandbox.name, gone)?;
         }
         self.rewrite_names(sandbox, &after)?;
-        self.store.write(|tx| {
+        self.has_left |= self.store.write(|tx| {
             tx.delete_endpoint(endpoint)?;
-            crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))
+            crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))?;
+            note_left(tx, gone.map(|(_, network)| network))
         })?;
         self.stop_answering(sandbox, &before);
         gone.map_or(Ok(()), |gone| self.fold(std::slice::from_ref(gone)))

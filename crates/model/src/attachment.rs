@@ -104,6 +104,10 @@ pub struct Guests {
     /// Devices that several of them are behind, and another's firewall lets pass.
     #[serde(default)]
     pub admitted: BTreeSet<Admission>,
+    /// What is made for them all, in that order: it comes with the first of them and goes with the last, and the network's
+    /// record with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ground: Vec<Fixture>,
 }
 
 impl Guests {
@@ -121,6 +125,14 @@ impl Guests {
         self.dns.extend(&others.dns);
         self.trusted.extend(&others.trusted);
         self.admitted.extend(others.admitted.iter().cloned());
+        // The same bridge may be wanted otherwise by now.
+        let same = |one: &Fixture, other: &Fixture| match (one, other) {
+            (Fixture::OwnBridge(one), Fixture::OwnBridge(other)) => one.name == other.name,
+            _ => one == other,
+        };
+        self.ground.retain(|known| !others.ground.iter().any(|other| same(known, other) && known != other));
+        let new = others.ground.iter().filter(|other| !self.ground.contains(other)).cloned();
+        self.ground.extend(new.collect::<Vec<_>>());
         *self != before
     }
 }

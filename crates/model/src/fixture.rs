@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{IfName, IpvlanMode, Limit, Mac, MacvlanMode};
+use crate::{Barred, IfName, IpvlanMode, Limit, Mac, MacvlanMode, OwnBridge};
 
 /// Where a device is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Fixture {
     /// A bridge on the host: made if it is not there, and never removed. A device of that name and another kind is in
     /// the way.
     Bridge(BridgeFixture),
+    /// A bridge on the host that one network has made for itself, with what the host is on it.
+    OwnBridge(OwnBridge),
     /// An address of a bridge on the host, for all that are behind it; it stays.
     Gateway {
         /// The bridge, or the host's place in a VLAN of one.
@@ -94,6 +96,8 @@ pub enum Fixture {
     },
     /// A route.
     Route(RouteFixture),
+    /// A destination inside that nothing leads to.
+    Barred(Barred),
     /// A route that is taken away, and comes back when the part goes.
     Without(RouteFixture),
     /// A rule inside: what comes from a source is looked up in a table (`ip rule add from FROM table TABLE`).
@@ -198,6 +202,9 @@ pub struct VethFixture {
     pub down: bool,
     /// Whether the side inside has IPv6 (disable_ipv6 0) although it may be off there.
     pub ipv6: bool,
+    /// Whether the side inside takes packets from anywhere, whatever way leads back (rp_filter 2).
+    #[serde(default)]
+    pub loose: bool,
 }
 
 /// A port of a bridge.
@@ -215,6 +222,9 @@ pub struct BridgePort {
     pub trunk: Vec<(u16, u16)>,
     /// Whether the bridge's default VLAN stays on the port beside those.
     pub keep_default_vlan: bool,
+    /// Whether routers that others have on the bridge may tell the sandbox of themselves.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// A device inside that is no veth pair.
@@ -355,7 +365,7 @@ pub struct LimitsFixture {
 impl Fixture {
     /// Whether it is of the host alone, whatever namespace it is made for.
     pub const fn is_of_host(&self) -> bool {
-        matches!(self, Self::Admitted(_))
+        matches!(self, Self::Admitted(_) | Self::OwnBridge(_))
     }
 
     /// Whether it stays when the part that it belongs to goes.
@@ -375,6 +385,7 @@ impl fmt::Display for Fixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bridge(bridge) => write!(f, "bridge {}", bridge.name),
+            Self::OwnBridge(bridge) => bridge.fmt(f),
             Self::Gateway { bridge, address, .. } => write!(f, "address {address} of bridge {bridge}"),
             Self::VlanGateway { bridge, device, vlan, .. } => {
                 write!(f, "device {device} in VLAN {vlan} of bridge {bridge}")
@@ -387,6 +398,7 @@ impl fmt::Display for Fixture {
                 write!(f, "address {address} of {device} in {side}")
             }
             Self::Route(route) => route.fmt(f),
+            Self::Barred(Barred { to, how, .. }) => write!(f, "{how} {to} in the sandbox"),
             Self::Without(route) => write!(f, "no {route}"),
             Self::Rule { from, table } => write!(f, "rule from {from} table {table} in the sandbox"),
             Self::Setting { device, to, .. } => write!(f, "{to} of {device} in the sandbox"),

@@ -25,6 +25,7 @@ mod card;
 mod endpoint;
 mod error;
 mod fixture;
+mod ground;
 mod id;
 mod mac;
 mod name;
@@ -45,6 +46,7 @@ pub use fixture::{
     Admission, BridgeFixture, BridgePort, DeviceFixture, DeviceKind, Fixture, LimitsFixture, RouteFixture,
     Setting, Side, VethFixture,
 };
+pub use ground::{Bar, Barred, OwnBridge};
 pub use id::Id;
 pub use mac::Mac;
 pub use name::{HostName, IfName, Name};

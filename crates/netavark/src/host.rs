@@ -7,22 +7,35 @@ use std::path::{Path, PathBuf};
 use linkspan_engine::{Engine, Event, Paths, Place, RUN_DIR, STATE_DIR};
 use linkspan_kernel::{Host as Kernel, privilege};
 
+use crate::firewall::Firewall;
 use crate::{Error, Global};
 
 /// The namespaces of this process, and of the first one.
 const OWN: &str = "/proc/self/ns/net";
 const FIRST: &str = "/proc/1/ns/net";
 
-/// The engine over this host's kernel and store, opened when it is first asked for.
+/// The engine over this host's kernel and store, and its firewall, each opened when it is first asked for.
 pub struct Host<'a> {
     global: &'a Global,
     engine: Option<Engine<Kernel>>,
+    firewall: Option<Firewall>,
 }
 
 impl<'a> Host<'a> {
     /// A host that nothing was asked of yet.
     pub const fn new(global: &'a Global) -> Self {
-        Self { global, engine: None }
+        Self { global, engine: None, firewall: None }
+    }
+
+    /// The firewall.
+    ///
+    /// # Errors
+    /// If nobody is called as the flags say that its keeper is.
+    pub fn firewall(&mut self) -> Result<&mut Firewall, Error> {
+        match &mut self.firewall {
+            Some(firewall) => Ok(firewall),
+            none => Ok(none.insert(Firewall::named(self.global.firewall.as_deref())?)),
+        }
     }
 
     /// The engine.

@@ -14,6 +14,7 @@ mod host;
 mod input;
 mod options;
 mod plugin;
+mod ports;
 mod reload;
 mod setup;
 mod status;

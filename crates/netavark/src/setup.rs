@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use crate::drivers::{self, Driver, Job, Plan};
+use linkspan_aardvark::{Entry, Start};
+
+use crate::drivers::{self, Driver, Job, Made, Plan};
+use crate::update::DNS;
 use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
 
 /// Attaches the container whose namespace the file `netns` stands for; gives what Podman is told.
@@ -14,20 +17,37 @@ use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
 pub fn setup(global: &Global, netns: &Path) -> Result<String, Error> {
     File::open(netns).map_err(|cause| Error::io("invalid namespace path", &cause))?;
     let options = NetworkOptions::load(global)?;
+    let mut host = Host::new(global);
+    host.firewall()?;
     global.required_config("setup")?;
-    let jobs = jobs(global, netns, &options)?;
+    let dns_port = dns_port()?;
+    let job = |per| {
+        Ok(Job { global, netns, options: &options, per, network: network_of(&options, per)?, dns_port })
+    };
+    let jobs = options.networks.all.iter().map(job).collect::<Result<Vec<_>, Error>>()?;
     let drivers = jobs.iter().map(drivers::find).collect::<Result<Vec<_>, _>>()?;
     let plans = jobs.iter().zip(&drivers).map(|(job, driver)| driver.plan(job));
     let plans = plans.collect::<Result<Vec<_>, _>>()?;
-    let mut host = Host::new(global);
-    let statuses = make(&mut host, &jobs, &drivers, &plans)?;
+    let made = make(&mut host, &jobs, &drivers, &plans)?;
+    let entries: Vec<Entry> = made.iter().filter_map(|made| made.names.clone()).collect();
+    if let Err(error) = enter(global, &entries, dns_port) {
+        undo(&mut host, &jobs, &drivers);
+        return Err(error);
+    }
+    let names = jobs.iter().map(|job| job.network.name.as_str());
+    let statuses: BTreeMap<&str, &Status> = names.zip(made.iter().map(|made| &made.status)).collect();
     let text = serde_json::to_string(&statuses).map_err(|cause| Error::new(cause.to_string()))?;
     Ok(text + "\n")
 }
 
-fn jobs<'a>(global: &'a Global, netns: &'a Path, options: &'a NetworkOptions) -> Result<Vec<Job<'a>>, Error> {
-    let job = |per| Ok(Job { global, netns, options, per, network: network_of(options, per)? });
-    options.networks.all.iter().map(job).collect()
+/// The port that the name server listens on.
+///
+/// # Errors
+/// If `NETAVARK_DNS_PORT` is no port.
+pub fn dns_port() -> Result<u16, Error> {
+    const DOMAIN: u16 = 53;
+    let Ok(text) = std::env::var("NETAVARK_DNS_PORT") else { return Ok(DOMAIN) };
+    text.parse().map_err(|cause| Error::new(format!("Invalid NETAVARK_DNS_PORT {text}: {cause}")))
 }
 
 /// The definition of the network that a container is to be on.
@@ -39,25 +59,37 @@ pub fn network_of<'a>(options: &'a NetworkOptions, per: &PerNetwork) -> Result<&
     options.network_info.get(&per.name).ok_or_else(missing)
 }
 
-fn make<'a>(
+fn make(
     host: &mut Host<'_>,
-    jobs: &'a [Job<'_>],
+    jobs: &[Job<'_>],
     drivers: &[Box<dyn Driver>],
     plans: &[Box<dyn Plan + '_>],
-) -> Result<BTreeMap<&'a str, Status>, Error> {
-    let mut statuses = BTreeMap::new();
+) -> Result<Vec<Made>, Error> {
+    let mut all = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         match plan.setup(host) {
-            Ok(made) => {
-                statuses.insert(jobs[index].network.name.as_str(), made.status);
-            }
+            Ok(made) => all.push(made),
             Err(error) => {
                 undo(host, &jobs[..index], drivers);
                 return Err(error);
             }
         }
     }
-    Ok(statuses)
+    Ok(all)
+}
+
+/// Has the name server know the container, if there is one.
+fn enter(global: &Global, entries: &[Entry], port: u16) -> Result<(), Error> {
+    let (Some(binary), Some(config)) = (&global.aardvark, &global.config) else { return Ok(()) };
+    if entries.is_empty() || !binary.exists() {
+        return Ok(());
+    }
+    let start = Start { binary, port, rootless: global.rootless };
+    let entered = linkspan_aardvark::enter(&config.join(DNS), entries, &start);
+    let warnings =
+        entered.map_err(|error| Error::new(format!("error while applying dns entries: {error}")))?;
+    warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    Ok(())
 }
 
 /// Takes away what was set up before something failed. That is what is told, whatever this comes to.

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::drivers::{self, Job};
-use crate::setup::network_of;
-use crate::{Error, Global, Host, NetworkOptions, PerNetwork};
+use crate::setup::{dns_port, network_of};
+use crate::update::DNS;
+use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork};
 
 /// Detaches the container. Its namespace may be gone.
 ///
@@ -16,9 +17,25 @@ pub fn teardown(global: &Global, netns: &Path) -> Result<(), Error> {
     if !netns.exists() {
         eprintln!("container netns not found: {}", netns.display());
     }
+    let mut errors: Vec<Error> = forget(global, &options).err().into_iter().collect();
     let mut host = Host::new(global);
+    host.firewall()?;
     let gone = options.networks.all.iter().map(|per| leave(&mut host, global, netns, &options, per));
-    Error::all(gone.filter_map(Result::err).collect())
+    errors.extend(gone.filter_map(Result::err));
+    Error::all(errors)
+}
+
+/// Has the name server forget the container, before its addresses may be another's.
+fn forget(global: &Global, options: &NetworkOptions) -> Result<(), Error> {
+    let config = global.required_config("teardown")?;
+    let has_names = |network: &&Network| network.dns_enabled && network.driver == "bridge";
+    let networks: Vec<&str> =
+        options.network_info.values().filter(has_names).map(|network| network.name.as_str()).collect();
+    if networks.is_empty() {
+        return Ok(());
+    }
+    linkspan_aardvark::leave(&config.join(DNS), &options.container_id, &networks)
+        .map_err(|error| Error::new(format!("remove aardvark entries: {error}")))
 }
 
 fn leave(
@@ -28,6 +45,6 @@ fn leave(
     options: &NetworkOptions,
     per: &PerNetwork,
 ) -> Result<(), Error> {
-    let job = Job { global, netns, options, per, network: network_of(options, per)? };
+    let job = Job { global, netns, options, per, network: network_of(options, per)?, dns_port: dns_port()? };
     drivers::find(&job)?.teardown(&job, host)
 }

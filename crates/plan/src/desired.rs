@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use linkspan_model::{
-    Endpoint, Family, Fixture, Guests, IfName, Isolation, Lease, NamespaceSource, Network, Part, Protocol,
-    Published, Sandbox, Side, Uplink, Wire,
+    Endpoint, Family, Fixture, Guests, IfName, Isolation, Lease, Name, NamespaceSource, Network, Part,
+    Protocol, Published, Sandbox, Side, Uplink, Wire,
 };
 
 use crate::upper::desired as upper;
@@ -28,8 +28,11 @@ pub fn network(network: &Network) -> State {
     if let Some(guests) = &network.guests {
         let admitted = guests.admitted.iter().cloned().map(Fixture::Admitted);
         // They are of the host alone, so that the name is nobody's namespace.
-        let fixtures = admitted.map(|fixture| (network.name.clone(), fixture)).collect();
-        return State { firewall: Some(policies(guests)), fixtures, ..state };
+        state.firewall = Some(policies(guests));
+        for fixture in guests.ground.iter().cloned().chain(admitted) {
+            fit(&mut state, &network.name, fixture);
+        }
+        return state;
     }
     if let Some(parent) = &network.parent {
         // Nothing of its own in the firewall, which stays for others.
@@ -164,12 +167,7 @@ pub fn part(sandbox: &Sandbox, endpoint: &Endpoint, part: &Part) -> State {
     let namespace = sandbox.netns_name();
     let mut state = State::default();
     for fixture in &part.fixtures {
-        match fixture {
-            Fixture::Sysctl { side: Side::Host, key, value } if is_of_whole_host(key) => {
-                state.sysctls.insert(key.clone(), value.clone());
-            }
-            _ => state.fixtures.push((namespace.clone(), fixture.clone())),
-        }
+        fit(&mut state, namespace, fixture.clone());
     }
     let published = part.published.iter().flat_map(|published| elements(published, endpoint));
     let in_table = |element| if part.own_table { Element::Backend(Box::new(element)) } else { element };
@@ -179,6 +177,15 @@ pub fn part(sandbox: &Sandbox, endpoint: &Endpoint, part: &Part) -> State {
     firewall.extend(part.masquerade_to.iter().copied().map(Element::MasqueradeTo));
     firewall.extend(part.spoof.clone().map(|(port, mac)| Element::Spoof { port, mac }));
     State { firewall: Some(firewall), ..state }
+}
+
+fn fit(state: &mut State, namespace: &Name, fixture: Fixture) {
+    match fixture {
+        Fixture::Sysctl { side: Side::Host, key, value } if is_of_whole_host(&key) => {
+            state.sysctls.insert(key, value);
+        }
+        fixture => state.fixtures.push((namespace.clone(), fixture)),
+    }
 }
 
 /// Whether a sysctl is about more than one device, which may be about to come and to go again.

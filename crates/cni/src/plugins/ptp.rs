@@ -97,6 +97,7 @@ fn plan(
         port: None,
         down: false,
         ipv6: addresses.iter().any(IpAddr::is_ipv6),
+        loose: false,
     }));
     fixtures.extend(pair::with_ipv6(&result, &ifname, "keep_addr_on_down", "1"));
     for ip in &result.ips {

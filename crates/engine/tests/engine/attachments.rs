@@ -73,6 +73,7 @@ pub fn main_part(container: &str, netns: &str) -> FitRequest {
         port: None,
         down: false,
         ipv6: false,
+        loose: false,
     };
     let lease = Lease {
         subnet: "10.88.0.0/16".parse().unwrap(),

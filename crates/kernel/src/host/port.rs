@@ -100,6 +100,7 @@ impl Host {
             peer_name: &peer.ifname,
             peer_mac: Some(peer.mac),
             peer_namespace: namespace.as_fd(),
+            group: link::PORTS,
         });
         self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge, peer))?;
         let no_link_local = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;

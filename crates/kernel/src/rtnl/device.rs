@@ -11,8 +11,8 @@ use linkspan_model::{IfName, IpvlanMode, Mac, MacvlanMode, Setting};
 
 use super::NLM_F_CREATE_EXCLUSIVE;
 use super::link::{
-    IFINFOMSG, IPV4_DEVCONF_ARP_NOTIFY, IPV4_DEVCONF_ROUTE_LOCALNET, Link, PORTS, VETH_INFO_PEER, ifinfomsg,
-    per_family,
+    IFINFOMSG, IPV4_DEVCONF_ARP_NOTIFY, IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_ROUTE_LOCALNET,
+    IPV4_DEVCONF_RP_FILTER, LOOSE, Link, PORTS, VETH_INFO_PEER, ifinfomsg, per_family, settings,
 };
 use super::upper::{IFLA_IPVLAN_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, ipvlan_mode, macvlan_mode};
 use crate::netlink::{Attrs, Message};
@@ -29,6 +29,8 @@ const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
 const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
 /// The group of every device that stands inside by itself: "LU". What is not in it is not removed.
 pub(crate) const FITTED: u32 = 0x4c55;
+/// The group of every bridge that a network has made for itself: "LV".
+pub(crate) const OWN_BRIDGES: u32 = 0x4c56;
 
 /// A device to be made.
 pub(crate) struct NewDevice<'a> {
@@ -147,6 +149,17 @@ pub(crate) fn pin_bridge(index: u32, mac: Mac, mtu: Option<u32>) -> Message {
         message.attr_u32(IFLA_MTU, mtu);
     }
     per_family(&mut message, Some(IPV4_DEVCONF_ROUTE_LOCALNET), false);
+    message
+}
+
+/// Sets what a network's own bridge needs before it goes up, as [`pin_bridge`]: it takes packets from anywhere, whatever way
+/// leads back, and routes them or not. With `no_link_local` it makes no IPv6 address by itself.
+pub(crate) fn furnish_bridge(index: u32, mac: Mac, mtu: u32, forwards: bool, no_link_local: bool) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    message.attr(IFLA_ADDRESS, &mac.bytes()).attr_u32(IFLA_MTU, mtu);
+    let mut conf = vec![(IPV4_DEVCONF_ROUTE_LOCALNET, 1), (IPV4_DEVCONF_RP_FILTER, LOOSE)];
+    conf.extend((!forwards).then_some((IPV4_DEVCONF_FORWARDING, 0)));
+    settings(&mut message, &conf, no_link_local);
     message
 }
 

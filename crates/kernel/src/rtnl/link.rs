@@ -27,10 +27,14 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 /// linux/if_bridge.h
 const BR_STATE_FORWARDING: u8 = 3;
+pub(super) const IPV4_DEVCONF_FORWARDING: u16 = 1;
+pub(super) const IPV4_DEVCONF_RP_FILTER: u16 = 8;
 const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 pub(super) const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
 pub(super) const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+/// The loose mode of IPV4_DEVCONF_RP_FILTER (Documentation/networking/ip-sysctl.rst).
+pub(super) const LOOSE: u32 = 2;
 /// RFC 2863 operational status "up" (linux/if.h).
 const IF_OPER_UP: u8 = 6;
 /// The group of every device that is a port of a bridge of ours: "LS". The firewall knows them by it.
@@ -136,10 +140,17 @@ pub(crate) fn configure_bridge(index: u32, mtu: u32, no_link_local: bool) -> Mes
 
 /// IFLA_AF_SPEC: an IPv4 setting to switch on, and whether IPv6 is to make no address by itself.
 pub(super) fn per_family(message: &mut Message, ipv4_conf: Option<u16>, no_link_local: bool) {
+    settings(message, &ipv4_conf.map(|conf| (conf, 1)).into_iter().collect::<Vec<_>>(), no_link_local);
+}
+
+/// As [`per_family`], with IPv4 settings and what each is set to.
+pub(super) fn settings(message: &mut Message, ipv4_conf: &[(u16, u32)], no_link_local: bool) {
     message.nest(IFLA_AF_SPEC, |families| {
-        if let Some(conf) = ipv4_conf {
+        if !ipv4_conf.is_empty() {
             families.nest(libc::AF_INET as u16, |inet| {
-                inet.nest(IFLA_INET_CONF, |values| _ = values.attr_u32(conf, 1));
+                inet.nest(IFLA_INET_CONF, |values| {
+                    ipv4_conf.iter().for_each(|(conf, value)| _ = values.attr_u32(*conf, *value));
+                });
             });
         }
         if no_link_local {
@@ -164,6 +175,8 @@ pub(crate) struct Veth<'a> {
     pub(crate) peer_mac: Option<Mac>,
     /// Namespace of the other side.
     pub(crate) peer_namespace: BorrowedFd<'a>,
+    /// The group of the side here.
+    pub(crate) group: u32,
 }
 
 /// Makes a veth pair, both sides down, each where it belongs.
@@ -174,7 +187,7 @@ pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
         message.attr_u32(IFLA_MTU, mtu);
     }
     if let Some(master) = veth.master {
-        message.attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+        message.attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, veth.group);
     }
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
@@ -293,6 +306,14 @@ fn set_port(name: &IfName, flag: u16, on: bool) -> Message {
 pub(crate) fn prepare_peer(index: u32, announce: bool, no_link_local: bool) -> Message {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
     per_family(&mut message, announce.then_some(IPV4_DEVCONF_ARP_NOTIFY), no_link_local);
+    message
+}
+
+/// As [`prepare_peer`], without announcements; it takes packets from anywhere, whatever way leads back (RFC 3704, loose
+/// reverse path filtering), as a sandbox on several networks must.
+pub(crate) fn prepare_loose_peer(index: u32, no_link_local: bool) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    settings(&mut message, &[(IPV4_DEVCONF_RP_FILTER, LOOSE)], no_link_local);
     message
 }
 
@@ -428,7 +449,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use super::{IFINFOMSG, Link, Veth, create_veth};
+    use super::{IFINFOMSG, Link, PORTS, Veth, create_veth};
     use crate::netlink::Attrs;
     use std::os::fd::AsFd;
 
@@ -447,6 +468,7 @@ mod tests {
             peer_name: &peer_name,
             peer_mac: Some(peer_mac),
             peer_namespace: file.as_fd(),
+            group: PORTS,
         });
         let bytes = message.finish(1, 0);
         let attrs = Attrs::new(&bytes[HEADER + IFINFOMSG..]);

@@ -6,10 +6,11 @@ use ipnet::IpNet;
 use libc::{
     RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS,
     RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA, RTM_DELROUTE, RTM_GETROUTE,
-    RTM_NEWROUTE, RTN_LOCAL, RTN_UNICAST, RTPROT_BOOT, RTPROT_STATIC,
+    RTM_NEWROUTE, RTN_BLACKHOLE, RTN_LOCAL, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, RTPROT_BOOT,
+    RTPROT_STATIC,
 };
 
-use linkspan_model::Family;
+use linkspan_model::{Bar, Barred, Family};
 
 use super::{NLM_F_CREATE, NLM_F_CREATE_EXCLUSIVE, NLM_F_DUMP, address_bytes, address_from, family_number};
 use crate::netlink::{Attrs, Message};
@@ -155,6 +156,34 @@ impl NewRoute {
 /// Removes a default route, whoever made it.
 pub(crate) fn delete_default(via: IpAddr, index: u32) -> Message {
     default(RTM_DELROUTE, 0, rtmsg(family_number(via), 0, 0), via, index)
+}
+
+/// A destination in the main table that nothing leads to; there may be others to the same place.
+pub(crate) fn bar(barred: &Barred) -> Message {
+    barring(RTM_NEWROUTE, NLM_F_CREATE, RTPROT_STATIC, barred)
+}
+
+/// Removes it.
+pub(crate) fn unbar(barred: &Barred) -> Message {
+    barring(RTM_DELROUTE, 0, 0, barred)
+}
+
+fn barring(message: u16, flags: u16, protocol: u8, Barred { to, how, priority }: &Barred) -> Message {
+    let kind = match how {
+        Bar::Blackhole => RTN_BLACKHOLE,
+        Bar::Unreachable => RTN_UNREACHABLE,
+        Bar::Prohibit => RTN_PROHIBIT,
+    };
+    let mut header = rtmsg(family_number(to.addr()), protocol, kind);
+    header[1] = to.prefix_len();
+    let mut message = Message::new(message, flags, &header);
+    if to.prefix_len() > 0 {
+        message.attr(RTA_DST, &address_bytes(to.network()));
+    }
+    if let Some(priority) = priority {
+        message.attr_u32(RTA_PRIORITY, *priority);
+    }
+    message
 }
 
 fn to_host(kind: u16, flags: u16, to: IpAddr, index: u32) -> Message {

@@ -2,8 +2,6 @@
 //!
 //! Its neighbours are those of the host's device, and no firewall, name server or published port is between them.
 
-use std::collections::BTreeMap;
-
 use linkspan_engine::{FitRequest, Footing, random_mac};
 use linkspan_kernel::Host as Kernel;
 use linkspan_model::{
@@ -87,9 +85,9 @@ impl Plan for Place<'_> {
             is_main: true,
             part,
             guests: Guests::default(),
-            labels: BTreeMap::new(),
+            labels: self.job.labels(),
         })?;
-        Ok(Made { status: self.status(mac) })
+        Ok(self.status(mac).into())
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use linkspan_kernel::{DeviceFacts, Host as Kernel};
-use linkspan_model::{Fixture, IfName, Lease, RouteFixture, Side};
+use linkspan_model::{Bar, Barred, Fixture, IfName, Lease, RouteFixture, Side};
 
 use crate::addresses::{Addresses, StaticRoute, Way};
 use crate::{Address, Error};
@@ -66,12 +66,19 @@ pub fn static_routes(
         other.map_or(ifname, |device| &device.name).clone()
     };
     let fixture = |StaticRoute { to, way, metric }: &StaticRoute| match way {
-        Way::Via(via) => Ok(route(device(via), *to, *via, *metric)),
-        _ => Err(Error::new(format!("route {to} without a next hop cannot be made"))),
+        Way::Via(via) => route(device(via), *to, *via, *metric),
+        Way::Blackhole => barred(*to, Bar::Blackhole, *metric),
+        Way::Unreachable => barred(*to, Bar::Unreachable, *metric),
+        Way::Prohibit => barred(*to, Bar::Prohibit, *metric),
     };
-    addresses.routes.iter().map(fixture).collect()
+    Ok(addresses.routes.iter().map(fixture).collect())
 }
 
+fn barred(to: IpNet, how: Bar, priority: Option<u32>) -> Fixture {
+    Fixture::Barred(Barred { to, how, priority })
+}
+
+/// Other networks of the container may have one to the same place.
 fn route(device: IfName, to: IpNet, via: IpAddr, priority: Option<u32>) -> Fixture {
     Fixture::Route(RouteFixture {
         side: Side::Inside,
@@ -85,6 +92,6 @@ fn route(device: IfName, to: IpNet, via: IpAddr, priority: Option<u32>) -> Fixtu
         priority,
         mtu: None,
         advmss: None,
-        shared: false,
+        shared: true,
     })
 }

@@ -8,9 +8,13 @@ mod device;
 mod inside;
 mod plugin;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use linkspan_aardvark::Entry;
+use linkspan_engine::FitRequest;
 use linkspan_model::{Attachment, IfName, Invalid, Mac, Name};
+use linkspan_plan::Failure;
 
 use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
 
@@ -30,6 +34,8 @@ pub struct Job<'a> {
     pub per: &'a PerNetwork,
     /// The network.
     pub network: &'a Network,
+    /// The port that the name server listens on.
+    pub dns_port: u16,
 }
 
 /// What was set up.
@@ -37,6 +43,14 @@ pub struct Job<'a> {
 pub struct Made {
     /// What Podman is told.
     pub status: Status,
+    /// What the name server is to know.
+    pub names: Option<Entry>,
+}
+
+impl From<Status> for Made {
+    fn from(status: Status) -> Self {
+        Self { status, names: None }
+    }
 }
 
 /// A driver.
@@ -105,6 +119,12 @@ impl Job<'_> {
         Ok(self.per.interface_name.parse()?)
     }
 
+    /// What a sandbox is labelled with that is made for the container.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let of = |what: &str, value: &str| (format!("linkspan.netavark.{what}"), value.to_owned());
+        [of("container", &self.options.container_id), of("name", &self.options.container_name)].into()
+    }
+
     /// The name that the engine has the network under. One that is too long for it goes by its identity.
     ///
     /// # Errors
@@ -140,5 +160,32 @@ impl Job<'_> {
     pub fn detach(&self, host: &mut Host<'_>) -> Result<(), Error> {
         host.engine()?.detach(&self.attachment()?)?;
         Ok(())
+    }
+}
+
+/// Why the engine refused, in the words that others know for it.
+pub fn words(error: linkspan_engine::Error, request: &FitRequest) -> Error {
+    const EXISTS: &str = "Netlink error: File exists (os error 17)";
+    let ifname = &request.attachment.ifname;
+    let in_container = format!("interface {ifname} already exists on container namespace");
+    match &error {
+        linkspan_engine::Error::Present { .. } => {
+            Error::new(format!("create veth pair: {in_container}: {EXISTS}"))
+        }
+        linkspan_engine::Error::Kernel(refused)
+            if refused.failure == Failure::Exists && refused.what.contains("veth pair") =>
+        {
+            let host = request.footing.host.as_ref().map(ToString::to_string).unwrap_or_default();
+            Error::new(format!(
+                "create veth pair: {in_container} or {host} exists on host namespace: {EXISTS}"
+            ))
+        }
+        linkspan_engine::Error::Kernel(refused)
+            if refused.what.starts_with("set sysctl") && refused.cause.contains("EROFS") =>
+        {
+            let key = refused.what.split(' ').nth(2).unwrap_or_default();
+            Error::new(format!("set sysctl {key}: IO error: Read-only file system (os error 30)"))
+        }
+        _ => error.into(),
     }
 }

@@ -27,7 +27,7 @@ impl Driver for Plugin {
 impl Plan for Place<'_> {
     fn setup(&self, _host: &mut Host<'_>) -> Result<Made, Error> {
         let status = plugin::setup(&self.program, self.job.netns, &request(&self.job))?;
-        Ok(Made { status })
+        Ok(status.into())
     }
 }
 

@@ -157,6 +157,7 @@ fn plan(call: &Call, config: &Config, chosen: &Chosen, reserved: CniResult) -> R
         port: Some(port(config)),
         down: config.stays_down,
         ipv6: result.ips.iter().any(|ip| ip.address.addr().is_ipv6()),
+        loose: false,
     }));
     fixtures.extend(pair::with_ipv6(&result, &ifname, "keep_addr_on_down", "1"));
     fixtures.extend(in_container(config, &result, &ifname));
@@ -216,6 +217,7 @@ fn port(config: &Config) -> BridgePort {
         vlan: config.vlan,
         trunk: config.trunk.clone().unwrap_or_default(),
         keep_default_vlan: config.keep_default_vlan,
+        open: false,
     }
 }
 
