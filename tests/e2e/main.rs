@@ -20,6 +20,7 @@
 mod support;
 
 mod aardvark;
+mod agent;
 mod agreement;
 mod cni;
 mod connect;

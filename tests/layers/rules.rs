@@ -74,15 +74,15 @@ pub const LAYERS: &[Layer] = &[
         ],
         in_tests: &[],
         why: "the command line shows steps and elements as plan has them, and the demo builds its LAN of them; it \
-              installs the links that the plugins are started by; \
+              installs the links that the plugins are started by, and it is how the agent is started; \
               the store is the engine's alone",
     },
     Layer {
         package: "linkspan-cni",
-        may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel"],
+        may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel", "linkspan-agent"],
         in_tests: &[],
         why: "a plugin converts its format into the model and calls the engine; what the kernel refuses and what it \
-              has comes in plan's words",
+              has comes in plan's words; what it names has to be told to whoever answers",
     },
     Layer {
         package: "linkspan-netavark",

@@ -70,6 +70,10 @@ fn files(directory: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
+        // The agent stays a while in case another sandbox comes.
+        if path.ends_with("agent.sock") {
+            continue;
+        }
         let name = path.display();
         if let Ok(target) = fs::read_link(&path) {
             text += &format!("{name} -> {}\n", target.display());

@@ -185,8 +185,8 @@ impl Agent {
 
     /// Sees to what changes without anybody's telling.
     fn look(&mut self) {
-        self.rooms.tidy();
-        for name in self.rooms.silent() {
+        let lost = self.rooms.tidy();
+        for name in lost.into_iter().chain(self.rooms.silent()) {
             _ = self.read(&name);
         }
     }

@@ -97,11 +97,12 @@ impl Rooms {
         failed.map_or(Ok(()), |error| Err(format!("{}: {}", error.what, error.cause)))
     }
 
-    /// Lets go of what has gone by itself: namespaces that nobody calls by the sandbox's name any more.
-    pub fn tidy(&mut self) {
+    /// Lets go of namespaces that nobody calls by their sandbox's name any more; gives the sandboxes.
+    pub fn tidy(&mut self) -> Vec<Name> {
         let lost = |(name, room): (&Name, &Room)| (!room.lead.is_at(&room.pin)).then(|| name.clone());
         let lost: Vec<_> = self.open.iter().filter_map(lost).collect();
         lost.iter().for_each(|name| self.close(name));
         self.gone.retain(|(since, _)| since.elapsed() < REST);
+        lost
     }
 }

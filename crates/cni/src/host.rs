@@ -1,5 +1,6 @@
 //! This host, as far as a plugin needs it.
 
+use linkspan_agent::Door;
 use linkspan_engine::{Engine, Event, FitRequest, Paths, RUN_DIR, STATE_DIR, random_mac};
 use linkspan_kernel::{Host as Kernel, privilege};
 use linkspan_model::{Guests, IfName, Mac, Name};
@@ -104,6 +105,7 @@ impl Host {
 fn open() -> Result<Engine<Kernel>, CniError> {
     privilege::check()?;
     let mut engine = Engine::open(Kernel::open()?, &STATE_DIR.path(), Paths::of_host(RUN_DIR.path()))?;
+    engine.answer_by(Door::new(&STATE_DIR.path(), &RUN_DIR.path()));
     engine.listen(|event| match event {
         Event::Step(_) => {}
         Event::Note(text) => eprintln!("note: {text}"),

@@ -1,6 +1,7 @@
 //! What runtimes attach: endpoints that they call by a name of their own, whole or plugin by plugin.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use linkspan_model::{
@@ -38,6 +39,8 @@ pub struct AttachRequest {
     pub publish: Vec<PublishSpec>,
     /// Whether its peers are to find it by name, and it is to find them.
     pub named: bool,
+    /// Who is asked for other names, instead of the host's name servers, if the sandbox is to be made.
+    pub dns: Vec<IpAddr>,
     /// What is made by the runtime's plugin beside it.
     pub part: Option<Part>,
     /// Labels of the sandbox, if it is to be made.
@@ -97,7 +100,10 @@ impl<K: Kernel> Engine<K> {
         let network = self.network_for_use(&request.net.network)?;
         let berth = self.berth(&request.attachment.container, &request.netns, &request.labels, true)?;
         self.drop_leftover(&request.attachment, &berth.inside)?;
-        let Berth { sandbox, is_new, inside } = berth;
+        let Berth { mut sandbox, is_new, inside } = berth;
+        if is_new {
+            sandbox.dns.clone_from(&request.dns);
+        }
         let _network = self.store.lock(&Object::Network(network.name.clone()), Mode::Shared, PATIENCE)?;
         let object = Object::Sandbox(sandbox.name.clone());
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;

@@ -61,6 +61,8 @@ fn files(directory: &Path) -> String {
     let Ok(entries) = fs::read_dir(directory) else { return String::new() };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
+    // The agent stays a while in case another sandbox comes.
+    paths.retain(|path| !path.ends_with("agent.sock"));
     paths.iter().fold(String::new(), |text, path| {
         if path.is_dir() && !path.is_symlink() {
             text + &files(path)

@@ -67,6 +67,10 @@ fn entries(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
+        // The agent stays a while in case another sandbox comes.
+        if path.ends_with("agent.sock") {
+            continue;
+        }
         found.push(path.to_string_lossy().into_owned());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(entries(&path));

@@ -49,6 +49,7 @@ pub fn native(container: &str, netns: &str) -> AttachRequest {
         publish: vec!["8081:80".parse().unwrap()],
         part: Some(part),
         named: true,
+        dns: Vec::new(),
         labels: BTreeMap::new(),
     }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use linkspan_engine::AttachRequest;
 use linkspan_model::{
-    Fixture, IfName, Invalid, Mac, Name, NetAttach, Part, PortRange, PublishSpec, Rate, ShapingRequest, Side,
-    Size, TargetPort,
+    Fixture, IfName, Invalid, Mac, NAME_SERVER, Name, NetAttach, Part, PortRange, PublishSpec, Rate,
+    ShapingRequest, Side, Size, TargetPort,
 };
 
 use super::NAME;
@@ -50,6 +50,7 @@ pub fn request(call: &Call, network: String) -> Result<AttachRequest, CniError> 
         publish: ports::mappings(call)?.iter().map(publish).collect(),
         part: Some(part),
         named: names(call)?,
+        dns: servers(call)?,
         labels: call.labels(),
         attachment,
     })
@@ -97,8 +98,19 @@ fn aliases(call: &Call) -> Result<Vec<Name>, CniError> {
 }
 
 /// Whether names are to be answered in the container, at 127.0.0.11.
-pub fn names(call: &Call) -> Result<bool, CniError> {
+fn names(call: &Call) -> Result<bool, CniError> {
     Ok(call.config.boolean("names")?.unwrap_or_default())
+}
+
+/// Name servers that are asked for what is not among these names.
+fn servers(call: &Call) -> Result<Vec<IpAddr>, CniError> {
+    if !names(call)? {
+        return Ok(Vec::new());
+    }
+    let parse = |text: &String| {
+        text.parse().map_err(|_| CniError::config(format!("name server {text:?} is no IP address")))
+    };
+    said_of_dns(call)?.nameservers.iter().map(parse).collect()
 }
 
 /// The limits: in the configuration, else of the capability `bandwidth`. Rates are bits a second, bursts bits.
@@ -167,8 +179,17 @@ fn more_routes(call: &Call) -> Result<Vec<Fixture>, CniError> {
     Ok(routes(call)?.into_iter().map(fixture).collect())
 }
 
-/// Name servers: of the configuration, else of the capability `dns`, which has other names for the same.
+/// What the container is to know of name servers: 127.0.0.11 if names are answered there.
 pub fn dns(call: &Call) -> Result<Dns, CniError> {
+    let said = said_of_dns(call)?;
+    if !names(call)? {
+        return Ok(said);
+    }
+    Ok(Dns { nameservers: vec![NAME_SERVER.to_string()], ..said })
+}
+
+/// Name servers: of the configuration, else of the capability `dns`, which has other names for the same.
+fn said_of_dns(call: &Call) -> Result<Dns, CniError> {
     if let Some(dns) = call.config.object("dns")? {
         return Dns::read(dns);
     }
