@@ -109,6 +109,31 @@ fn a_server_follows_its_files() {
 }
 
 #[test]
+fn who_says_to_be_elsewhere_is_told_nothing() {
+    run(here!(), || {
+        let [first, second] = host();
+        write("one", "10.89.0.1\nida 10.89.0.2  web\n");
+        write("two", "10.89.1.1\nidc 10.89.1.2  other\n");
+        start();
+        // The host has a way to it, so an answer would come back.
+        first.sh("ip addr add 192.0.2.7/32 dev eth0; ip addr add 10.89.0.77/24 dev eth0");
+        sh("ip route add 192.0.2.7 dev net0");
+        let from = |address: &str, how: &str| {
+            first.sh(&format!("dig -b {address} +tries=1 +time=1 +short {how} web @10.89.0.1 || true"))
+        };
+        assert_eq!(from("10.89.0.2", "").trim(), "10.89.0.2");
+        assert_eq!(from("10.89.0.77", "").trim(), "10.89.0.2", "nobody known, but on the network");
+        for how in ["", "+tcp"] {
+            let answer = from("192.0.2.7", how);
+            assert!(!answer.contains("10.89.0.2"), "{answer}");
+        }
+        // A member of one network is known to the other's gateway too.
+        second.sh("ip route add default via 10.89.1.1");
+        assert_eq!(asked(&second, "10.89.0.1", "other"), "10.89.1.2");
+    });
+}
+
+#[test]
 fn a_server_stands_alone() {
     run(here!(), || {
         host();

@@ -1,6 +1,7 @@
 //! Sockets and the threads that answer on them.
 
 mod answer;
+mod bind;
 mod conn;
 mod memo;
 mod out;
@@ -23,9 +24,9 @@ use ipnet::IpNet;
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     eventfd::{EfdFlags, EventFd},
-    socket::{Backlog, setsockopt, sockopt},
 };
 
+use bind::{bind, prepare, surroundings};
 pub use state::Socket;
 use state::{DOORS, Door, INBOX, Shared, State, WAKE};
 pub(crate) use {state::Ends, tcp::Inbox, udp::send_back};
@@ -36,10 +37,6 @@ use crate::{
     zones::{Style, Zones},
 };
 
-/// Octets of questions that wait for a processor: some ten thousand.
-const ROOM: usize = 4 << 20;
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 1024;
 /// For so long a socket is waited for that a thread is just answering at.
 const CLOSING: Duration = Duration::from_millis(100);
 
@@ -60,7 +57,8 @@ pub struct Listen {
     pub network: Arc<str>,
     /// Where, for UDP and TCP.
     pub address: SocketAddr,
-    /// Where askers are besides members: whoever says to be elsewhere gets no answer. Empty for everywhere.
+    /// Where askers are besides members: whoever says to be elsewhere gets no answer. If empty, they are in the subnets
+    /// that the host has its addresses of this network in.
     pub within: Vec<IpNet>,
 }
 
@@ -83,12 +81,15 @@ pub struct ListenError {
 pub struct Server {
     shared: Arc<Shared>,
     /// Held by who changes something.
-    change: Mutex<Numbers>,
+    change: Mutex<Held>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Numbers {
+struct Held {
+    /// The next door's number.
     next: u64,
+    /// Where it listens.
+    wanted: Vec<Listen>,
 }
 
 impl Server {
@@ -112,7 +113,11 @@ impl Server {
         shared.datagrams.add(&shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         shared.streams.add(&shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         shared.streams.add(&shared.inbox.wake, EpollEvent::new(EpollFlags::EPOLLIN, INBOX))?;
-        let mut server = Self { shared, change: Mutex::new(Numbers { next: DOORS }), threads: Vec::new() };
+        let mut server = Self {
+            shared,
+            change: Mutex::new(Held { next: DOORS, wanted: Vec::new() }),
+            threads: Vec::new(),
+        };
         let count = match config.threads {
             0 => thread::available_parallelism().map_or(1, NonZero::get).min(4),
             count => count,
@@ -143,26 +148,29 @@ impl Server {
     ///
     /// If an address cannot be bound; then nothing has changed.
     pub fn listen(&self, wanted: &[Listen]) -> Result<(), ListenError> {
-        let mut numbers = self.change();
+        let mut held = self.change();
+        if held.wanted == wanted {
+            return Ok(());
+        }
         let state = self.shared.state.load_full();
-        let mut doors = state.doors.clone();
-        let mut fresh = Vec::new();
         let mut known: HashMap<SocketAddr, Option<(u64, Arc<Ends>)>> = HashMap::new();
         for (token, door) in state.doors.iter().filter(|(_, door)| !door.given) {
             known.insert(door.address, Some((*token, Arc::clone(&door.ends))));
         }
-        for listen in wanted {
+        let mut doors = state.doors.clone();
+        let mut fresh = Vec::new();
+        for (listen, within) in wanted.iter().zip(surroundings(wanted)) {
             let (token, ends) = match known.insert(listen.address, None) {
                 Some(Some(door)) => door,
                 // The address of two networks is the first one's.
                 Some(None) => continue,
                 None => {
-                    let (token, ends) = (numbers.take(), bind(listen.address)?);
+                    let (token, ends) = (held.take(), bind(listen.address)?);
                     fresh.push((token, Arc::clone(&ends)));
                     (token, ends)
                 }
             };
-            doors.insert_mut(token, Arc::new(Door::of(listen, ends)));
+            doors.insert_mut(token, Arc::new(Door::of(listen, within, ends)));
         }
         let gone: Vec<u64> = known.into_values().flatten().map(|(token, _)| token).collect();
         let addresses: Vec<SocketAddr> = wanted.iter().map(|listen| listen.address).collect();
@@ -177,6 +185,7 @@ impl Server {
             }
         }
         self.shut(gone);
+        held.wanted = wanted.to_vec();
         Ok(())
     }
 
@@ -187,12 +196,12 @@ impl Server {
     ///
     /// If the kernel refuses to watch them; then nothing has changed.
     pub fn open(&self, socket: Socket, udp: UdpSocket, tcp: TcpListener) -> io::Result<()> {
-        let mut numbers = self.change();
+        let mut held = self.change();
         let address = udp.local_addr()?;
         let ends = prepare(udp, tcp)?;
         let before = self.given(&socket);
-        let token = numbers.take();
-        let door = Door { socket, within: Vec::new(), address, given: true, ends: Arc::clone(&ends) };
+        let token = held.take();
+        let door = Door { socket, within: Arc::default(), address, given: true, ends: Arc::clone(&ends) };
         self.replace(|state| state.doors.insert_mut(token, Arc::new(door)));
         if let Err(error) = self.watch(token, &ends) {
             drop(ends);
@@ -209,7 +218,7 @@ impl Server {
         self.shut(self.given(socket));
     }
 
-    fn change(&self) -> MutexGuard<'_, Numbers> {
+    fn change(&self) -> MutexGuard<'_, Held> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -235,6 +244,9 @@ impl Server {
 
     /// Closes doors: when this returns, their addresses are free again.
     fn shut(&self, tokens: Vec<u64>) {
+        if tokens.is_empty() {
+            return;
+        }
         let mut closing: Vec<Weak<Ends>> = Vec::new();
         self.replace(|state| {
             for token in &tokens {
@@ -265,7 +277,7 @@ impl Drop for Server {
     }
 }
 
-impl Numbers {
+impl Held {
     fn take(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
@@ -273,35 +285,13 @@ impl Numbers {
 }
 
 impl Door {
-    fn of(listen: &Listen, ends: Arc<Ends>) -> Self {
+    fn of(listen: &Listen, within: Arc<[IpNet]>, ends: Arc<Ends>) -> Self {
         Self {
             socket: Socket::Network(Arc::clone(&listen.network)),
-            within: listen.within.clone(),
+            within,
             address: listen.address,
             given: false,
             ends,
         }
     }
-}
-
-fn bind(address: SocketAddr) -> Result<Arc<Ends>, ListenError> {
-    let failed = |protocol| move |cause| ListenError { protocol, address, cause };
-    let udp = UdpSocket::bind(address).map_err(failed("udp"))?;
-    let tcp = TcpListener::bind(address).map_err(failed("tcp"))?;
-    prepare(udp, tcp).map_err(failed("udp"))
-}
-
-fn prepare(udp: UdpSocket, tcp: TcpListener) -> io::Result<Arc<Ends>> {
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
-    // More than the system's limit is for the privileged; others get what that allows.
-    if setsockopt(&udp, sockopt::RcvBufForce, &ROOM).is_err() {
-        setsockopt(&udp, sockopt::RcvBuf, &ROOM)?;
-    }
-    if setsockopt(&udp, sockopt::SndBufForce, &ROOM).is_err() {
-        setsockopt(&udp, sockopt::SndBuf, &ROOM)?;
-    }
-    nix::sys::socket::listen(&tcp, Backlog::new(BACKLOG)?)?;
-    let v4 = udp.local_addr()?.is_ipv4();
-    Ok(Arc::new(Ends { v4, udp, tcp }))
 }

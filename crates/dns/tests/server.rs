@@ -377,3 +377,45 @@ fn a_change_is_in_the_answer_to_what_is_asked_after_it() {
         assert_eq!(addresses(&ask(up.at, &asked)), [format!("10.1.0.{n}")]);
     }
 }
+
+/// What comes back of many questions that are sent without waiting: ids and addresses, in order of ids.
+fn burst(to: SocketAddr, from: &str, names: &[String]) -> Vec<(u16, Vec<String>)> {
+    let socket = UdpSocket::bind(from).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    for (id, name) in (0..).zip(names) {
+        let mut asked = question(name, RecordType::A);
+        asked.metadata.id = id;
+        socket.send_to(&asked.to_vec().unwrap(), to).unwrap();
+    }
+    let mut all = Vec::new();
+    let mut bytes = [0; 2000];
+    for _ in names {
+        let (length, sender) = socket.recv_from(&mut bytes).expect("each is answered");
+        assert_eq!(sender, to);
+        let answer = Message::from_vec(&bytes[..length]).unwrap();
+        all.push((answer.metadata.id, addresses(&answer)));
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn answers_that_leave_together_arrive_apart() {
+    let up = up(120);
+    let v6: SocketAddr = format!("[::1]:{}", up.at.port()).parse().unwrap();
+    up.server.listen(&[listen(up.at), listen(v6)]).unwrap();
+    // Of three lengths, one of them long.
+    let names: Vec<String> =
+        (0..200).map(|n| if n % 7 == 0 { "all.".into() } else { format!("web{}.", n % 120 + 1) }).collect();
+    for (to, from) in [(up.at, "127.0.0.1:0"), (v6, "[::1]:0")] {
+        let all = burst(to, from, &names);
+        assert_eq!(all.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+        for (id, addresses) in all {
+            let expected = if id % 7 == 0 { 30 } else { 1 };
+            assert_eq!(addresses.len(), expected, "{id}");
+            if expected == 1 {
+                assert_eq!(addresses, [format!("10.0.0.{}", id % 120 + 1)]);
+            }
+        }
+    }
+}

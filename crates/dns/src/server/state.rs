@@ -35,7 +35,7 @@ pub(super) struct Door {
     /// Whose questions these are.
     pub socket: Socket,
     /// Where askers may be; empty for everywhere.
-    pub within: Vec<IpNet>,
+    pub within: Arc<[IpNet]>,
     pub address: SocketAddr,
     /// Whether they were handed in.
     pub given: bool,
@@ -74,8 +74,12 @@ pub(super) struct Shared {
 }
 
 impl Door {
-    /// Whether whoever asks from there is told anything.
+    /// Whether whoever asks from there is told anything: who sends as somebody elsewhere would have us answer them.
     pub fn admits(&self, zones: &Zones, from: IpAddr) -> bool {
-        self.within.is_empty() || self.within.iter().any(|net| net.contains(&from)) || zones.knows(from)
+        let beside = matches!(from, IpAddr::V6(from) if from.is_unicast_link_local());
+        self.within.is_empty()
+            || beside
+            || self.within.iter().any(|net| net.contains(&from))
+            || zones.knows(from)
     }
 }

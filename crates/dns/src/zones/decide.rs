@@ -152,9 +152,11 @@ impl Scope<'_> {
             }
             PTR if !self.seats.is_empty() => {
                 let address = reversed(question.name)?;
-                let holders = self.networks.iter().find_map(|(_, zone)| zone.addresses.get(&address))?;
-                let names: Vec<String> = holders.iter().flat_map(|seat| seat.names.iter().cloned()).collect();
-                pointers(names, 0)
+                let names = |zone: &Zone| -> Vec<String> {
+                    zone.holding(&address).iter().flat_map(|seat| seat.names.iter().cloned()).collect()
+                };
+                let names = self.networks.iter().map(|(_, zone)| names(zone)).find(|names| !names.is_empty());
+                Some(pointers(names?, 0))
             }
             _ => None,
         }
@@ -166,12 +168,11 @@ impl Scope<'_> {
             MX => self.named(question.name).map(|_| Verdict::Empty),
             PTR => {
                 let address = reversed(question.name)?;
-                let (network, holders) = self
-                    .networks
-                    .iter()
-                    .find_map(|(name, zone)| Some((name, zone.addresses.get(&address)?)))?;
-                let name = holders.iter().find_map(|seat| seat.names.first())?;
-                pointers(vec![format!("{name}.{network}")], SANDBOXES_TTL)
+                let (network, name) = self.networks.iter().find_map(|(network, zone)| {
+                    let mut holders = zone.holding(&address).iter();
+                    Some((network, holders.find_map(|seat| seat.names.first())?))
+                })?;
+                Some(pointers(vec![format!("{name}.{network}")], SANDBOXES_TTL))
             }
             _ => None,
         }
@@ -223,6 +224,10 @@ impl Zone {
     fn holders(&self, name: &[u8]) -> &[Arc<Seat>] {
         self.names.get(name).map_or(&[], |all| all)
     }
+
+    fn holding(&self, address: &IpAddr) -> &[Arc<Seat>] {
+        self.addresses.get(address).map_or(&[], |all| all)
+    }
 }
 
 /// Answers with the addresses of one family; nothing if there are none of either.
@@ -247,12 +252,8 @@ fn addresses(kind: u16, found: &[&IpAddr], ttl: u32, shuffle: bool) -> Option<Ve
     Some(Verdict::Answer(Answer { ttl, records, shuffle }))
 }
 
-fn pointers(names: Vec<String>, ttl: u32) -> Option<Verdict> {
-    (!names.is_empty()).then_some(Verdict::Answer(Answer {
-        ttl,
-        records: Records::Names(names),
-        shuffle: false,
-    }))
+fn pointers(names: Vec<String>, ttl: u32) -> Verdict {
+    Verdict::Answer(Answer { ttl, records: Records::Names(names), shuffle: false })
 }
 
 /// What comes before `.SUFFIX`, if that is how a name ends.

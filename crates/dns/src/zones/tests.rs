@@ -1,5 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
+use proptest::prelude::*;
+
 use super::{Answer, Asker, Link, Member, Network, Question, Records, Style, Verdict, Zones};
 
 const A: u16 = 1;
@@ -215,4 +217,114 @@ fn an_address_in_a_sandboxes_network_has_the_first_name_there() {
     assert_eq!(inside(&zones, "s2", PTR, "2.0.0.10.in-addr.arpa"), names(600, &["web.front"]));
     assert_eq!(inside(&zones, "s2", PTR, "4.0.1.10.in-addr.arpa"), names(600, &["web.back"]));
     assert_eq!(inside(&zones, "s1", PTR, "4.0.1.10.in-addr.arpa"), forward(&[]));
+}
+
+/// A change of who is where: containers, networks, names and addresses are few, so that they meet.
+#[derive(Clone, Debug)]
+enum Change {
+    Set(u8, u8, Vec<u8>, Vec<u8>),
+    Remove(u8, u8),
+    Drop(u8),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let few = || prop::collection::vec(0..6u8, 0..3);
+    prop_oneof![
+        4 => (0..3u8, 0..5u8, few(), few()).prop_map(|(n, c, names, ips)| Change::Set(n, c, names, ips)),
+        2 => (0..3u8, 0..5u8).prop_map(|(n, c)| Change::Remove(n, c)),
+        1 => (0..3u8).prop_map(Change::Drop),
+    ]
+}
+
+/// Who is where when all is done, in the order it came to be.
+fn outcome(changes: &[Change]) -> Vec<(u8, Member)> {
+    let mut all: Vec<(u8, Member)> = Vec::new();
+    for change in changes {
+        match change {
+            Change::Set(network, container, names, ips) => {
+                all.retain(|(n, m)| (n, m.container.as_str()) != (network, &format!("c{container}")));
+                let mut member = member(&format!("c{container}"), &[], &[]);
+                member.names = names.iter().map(|n| format!("Name{n}")).collect();
+                member.addresses = ips.iter().map(|ip| [10, 0, 0, *ip].into()).collect();
+                all.push((*network, member));
+            }
+            Change::Remove(network, container) => {
+                all.retain(|(n, m)| (n, m.container.as_str()) != (network, &format!("c{container}")));
+            }
+            Change::Drop(network) => all.retain(|(n, _)| n != network),
+        }
+    }
+    all
+}
+
+/// Every answer there can be, the same for the same members whatever the order they came in.
+fn told(zones: &Zones) -> Vec<String> {
+    let mut all = Vec::new();
+    for from in 0..7u8 {
+        for network in ["n0", "n1", "n2"] {
+            let asker = Asker::Address { from: [10, 0, 0, from].into(), network };
+            for n in 0..6 {
+                for (kind, name) in [(A, format!("name{n}")), (PTR, format!("{n}.0.0.10.in-addr.arpa"))] {
+                    let mut verdict = zones.decide(asker, Question { name: name.as_bytes(), kind });
+                    if let Verdict::Answer(answer) = &mut verdict {
+                        match &mut answer.records {
+                            Records::V4(all) => all.sort(),
+                            Records::V6(all) => all.sort(),
+                            // An address that two networks have is named by the asker's first.
+                            Records::Names(all) => all.clear(),
+                        }
+                    }
+                    all.push(format!("{from} {network} {name}: {verdict:?}"));
+                }
+            }
+        }
+    }
+    all
+}
+
+fn difference(one: &[String], other: &[String]) -> Option<(String, String)> {
+    let mut both = one.iter().cloned().zip(other.iter().cloned());
+    both.find(|(one, other)| one != other)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn changes_one_by_one_come_to_the_same_as_all_at_once(changes in prop::collection::vec(change(), 0..30)) {
+        let new = || {
+            let mut zones = Zones::new(Style::Podman { suffixes: vec![], forward: true });
+            ["n0", "n1", "n2"].iter().for_each(|name| zones.set_network(name, Network::default()));
+            zones
+        };
+        let mut zones = new();
+        let mut versions = Vec::new();
+        for change in &changes {
+            match change {
+                Change::Set(network, container, ..) => {
+                    let member = outcome(std::slice::from_ref(change)).remove(0).1;
+                    prop_assert_eq!(&member.container, &format!("c{container}"));
+                    zones.set_member(&format!("n{network}"), member);
+                }
+                Change::Remove(network, container) => {
+                    zones.remove_member(&format!("n{network}"), &format!("c{container}"));
+                }
+                Change::Drop(network) => {
+                    zones.remove_network(&format!("n{network}"));
+                    zones.set_network(&format!("n{network}"), Network::default());
+                }
+            }
+            if versions.len() < 3 {
+                versions.push((zones.clone(), told(&zones)));
+            }
+        }
+        let mut whole = new();
+        for (network, member) in outcome(&changes) {
+            whole.set_member(&format!("n{network}"), member);
+        }
+        prop_assert_eq!(difference(&told(&zones), &told(&whole)), None);
+        for (version, said) in versions {
+            prop_assert_eq!(difference(&told(&version), &said), None);
+        }
+    }
 }
