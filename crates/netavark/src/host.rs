@@ -55,11 +55,19 @@ fn open(global: &Global) -> Result<Engine<Kernel>, Error> {
     let kernel = Kernel::open().map_err(linkspan_engine::Error::from)?;
     let (state, run) = directories(global.config.as_deref());
     let mut engine = Engine::open(kernel, &state, Paths::of_host(run))?;
-    engine.listen(|event| match event {
-        Event::Step(_) => {}
-        Event::Note(text) => eprintln!("note: {text}"),
-    });
+    if is_talkative() {
+        engine.listen(|event| match event {
+            Event::Step(step) => eprintln!("{step}"),
+            Event::Note(text) => eprintln!("note: {text}"),
+        });
+    }
     Ok(engine)
+}
+
+/// Whether Podman is to be told more than results and warnings: its own level is in `RUST_LOG`, as in `netavark=debug`.
+fn is_talkative() -> bool {
+    let level = std::env::var("RUST_LOG").unwrap_or_default();
+    ["info", "debug", "trace"].iter().any(|known| level.ends_with(known))
 }
 
 /// Where state and run files are. A store belongs to one host's namespace: in another one, as rootless Podman has it, they

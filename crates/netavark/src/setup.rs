@@ -10,6 +10,9 @@ use crate::drivers::{self, Driver, Job, Made, Plan};
 use crate::update::DNS;
 use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
 
+/// The name server, unless the command line names one.
+const SERVER: &str = "/usr/libexec/podman/aardvark-dns";
+
 /// Attaches the container whose namespace the file `netns` stands for; gives what Podman is told.
 ///
 /// # Errors
@@ -80,7 +83,8 @@ fn make(
 
 /// Has the name server know the container, if there is one.
 fn enter(global: &Global, entries: &[Entry], port: u16) -> Result<(), Error> {
-    let (Some(binary), Some(config)) = (&global.aardvark, &global.config) else { return Ok(()) };
+    let Some(config) = &global.config else { return Ok(()) };
+    let binary = global.aardvark.as_deref().unwrap_or(Path::new(SERVER));
     if entries.is_empty() || !binary.exists() {
         return Ok(());
     }

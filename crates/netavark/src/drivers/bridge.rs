@@ -172,7 +172,7 @@ impl Place<'_> {
             // Who had the address before may be remembered by another MAC.
             fixtures.push(Fixture::Announce { device: ifname.clone() });
         }
-        Part { owner: OWNER.to_owned(), fixtures, published, ..Part::default() }
+        Part { owner: OWNER.to_owned(), fixtures, published, own_table: true, ..Part::default() }
     }
 
     fn routes(&self, host: &mut Host<'_>) -> Result<Vec<Fixture>, Error> {

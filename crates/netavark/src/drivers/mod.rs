@@ -186,6 +186,13 @@ pub fn words(error: linkspan_engine::Error, request: &FitRequest) -> Error {
             let key = refused.what.split(' ').nth(2).unwrap_or_default();
             Error::new(format!("set sysctl {key}: IO error: Read-only file system (os error 30)"))
         }
+        linkspan_engine::Error::Kernel(refused) if refused.cause.starts_with("there is no VRF") => {
+            Error::new("get vrf to set up bridge interface: Netlink error: No such device (os error 19)")
+        }
+        linkspan_engine::Error::Kernel(refused) if refused.cause.contains("IPv6 is disabled") => Error::new(
+            "add ip addr to bridge: failed to add ipv6 address, is ipv6 enabled in the kernel?: Netlink error: \
+             Permission denied (os error 13)",
+        ),
         _ => error.into(),
     }
 }
