@@ -43,7 +43,8 @@ pub(super) const WATCH: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLL
 pub(super) fn run(shared: &Shared) {
     let mut worker =
         Worker { memo: Memo::new(), v4: Batch::new(), v6: Batch::new(), out: Outgoing::default() };
-    let mut events = [EpollEvent::empty(); 4];
+    // One at a time: another thread may have the next one sooner.
+    let mut events = [EpollEvent::empty(); 1];
     loop {
         let count = match shared.datagrams.wait(&mut events, EpollTimeout::NONE) {
             Ok(count) => count,
