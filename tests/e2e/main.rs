@@ -24,6 +24,7 @@ mod agent;
 mod agreement;
 mod cni;
 mod connect;
+mod dhcp;
 mod errors;
 mod examples;
 mod flat;

@@ -79,10 +79,17 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "linkspan-cni",
-        may_use: &["linkspan-model", "linkspan-plan", "linkspan-engine", "linkspan-kernel", "linkspan-agent"],
+        may_use: &[
+            "linkspan-model",
+            "linkspan-plan",
+            "linkspan-engine",
+            "linkspan-kernel",
+            "linkspan-agent",
+            "linkspan-dhcp",
+        ],
         in_tests: &[],
         why: "a plugin converts its format into the model and calls the engine; what the kernel refuses and what it \
-              has comes in plan's words; what it names has to be told to whoever answers",
+              has comes in plan's words; what it names has to be told to whoever answers; a daemon keeps its leases",
     },
     Layer {
         package: "linkspan-netavark",

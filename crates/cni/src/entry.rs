@@ -12,13 +12,20 @@ use crate::{CniError, Environment, Plugin, Version, find};
 
 /// The plugin that has no name of its own to be started by: the program has it.
 const NATIVE: &str = "linkspan";
+/// The plugin that has a daemon, and the word that starts it.
+const DHCP: &str = "dhcp";
+const DAEMON: &str = "daemon";
 
 /// Does what this process was started for, if it was started as a plugin; otherwise nothing.
 pub fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os();
     let name = args.next()?;
+    let first = args.next();
+    if called(&name) == Some(DHCP) && first.as_ref().is_some_and(|word| word == DAEMON) {
+        return Some(keep_leases(args));
+    }
     let environment = Environment::of_process();
-    let is_called = args.next().is_none() && environment.command().is_some();
+    let is_called = first.is_none() && environment.command().is_some();
     let answer = match plugin(&name, is_called) {
         Some(plugin) => answer(plugin, &environment, io::stdin().lock()),
         None if is_called => unknown(&name),
@@ -30,10 +37,29 @@ pub fn main() -> Option<ExitCode> {
     })
 }
 
+/// What a process is called, wherever it is.
+fn called(name: &OsString) -> Option<&str> {
+    Path::new(name).file_name()?.to_str()
+}
+
+/// Runs the daemon of the plugin `dhcp`, whose words are `args`.
+fn keep_leases(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match linkspan_dhcp::daemon(args) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("dhcp daemon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The plugin that a process called `name` is. The native one is meant only if the process `is_called` as one: without
 /// arguments, and with a verb.
 fn plugin(name: &OsString, is_called: bool) -> Option<&'static dyn Plugin> {
-    match Path::new(name).file_name()?.to_str()? {
+    match called(name)? {
         NATIVE if !is_called => None,
         name => find(name),
     }

@@ -1,5 +1,5 @@
-//! The file that the proxy's leases are in: an object with a list of one lease for each MAC, as others read it, and beside
-//! that what a proxy needs that is started again.
+//! The file that leases are in: an object with a list of one lease for each key, as others read that of Podman's proxy, and
+//! beside it what whoever keeps them needs when it is started again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,27 +8,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use linkspan_model::Mac;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::lease::Lease;
-use crate::wire::{LeaseMessage, NetworkConfig};
 
-/// A lease of the file.
+/// A lease of the file: what was asked as `A`, and what was told as `T`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<A, T> {
     /// As whoever asked for it was told.
     #[serde(flatten)]
-    pub told: LeaseMessage,
-    /// What it takes to go on with it; missing if another proxy wrote the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
+    pub told: T,
+    /// What it takes to go on with it; missing if another program wrote the file.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept<A>>,
+}
+
+const fn none<A>() -> Option<Kept<A>> {
+    None
 }
 
 /// What it takes to go on with a lease.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Kept<A> {
     /// What was asked.
-    pub config: NetworkConfig,
+    pub asked: A,
     /// What is leased.
     pub lease: Lease,
     /// The time since the epoch that it counts from.
@@ -37,21 +41,21 @@ pub struct Kept {
     pub server_mac: Option<Mac>,
 }
 
-/// All leases by MAC.
-pub type Records = BTreeMap<String, Record>;
+/// All leases by key.
+pub type Records<A, T> = BTreeMap<String, Record<A, T>>;
 
 /// The leases of a file; none if it is not there.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn read(path: &Path) -> io::Result<Records> {
+pub fn read<A: DeserializeOwned, T: DeserializeOwned>(path: &Path) -> io::Result<Records<A, T>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Records::new()),
         // One that a proxy has opened and not written yet.
         Ok(text) if text.is_empty() => return Ok(Records::new()),
         text => text?,
     };
-    let lists: BTreeMap<String, Vec<Record>> = serde_json::from_slice(&text)?;
+    let lists: BTreeMap<String, Vec<Record<A, T>>> = serde_json::from_slice(&text)?;
     Ok(lists.into_iter().filter_map(|(mac, list)| Some((mac, list.into_iter().next()?))).collect())
 }
 
@@ -59,8 +63,11 @@ pub fn read(path: &Path) -> io::Result<Records> {
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write<'a>(path: &Path, records: impl Iterator<Item = (&'a String, &'a Record)>) -> io::Result<()> {
-    let lists: BTreeMap<&String, [&Record; 1]> = records.map(|(mac, record)| (mac, [record])).collect();
+pub fn write<'a, A: Serialize + 'a, T: Serialize + 'a>(
+    path: &Path,
+    records: impl Iterator<Item = (&'a String, &'a Record<A, T>)>,
+) -> io::Result<()> {
+    let lists: BTreeMap<&String, [&Record<A, T>; 1]> = records.map(|(key, record)| (key, [record])).collect();
     let aside = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
     fs::write(&aside, serde_json::to_vec(&lists)?)?;
     fs::rename(&aside, path).inspect_err(|_| _ = fs::remove_file(&aside))
@@ -69,14 +76,17 @@ pub fn write<'a>(path: &Path, records: impl Iterator<Item = (&'a String, &'a Rec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{LeaseMessage, NetworkConfig};
+
+    type Podmans = Records<NetworkConfig, LeaseMessage>;
 
     #[test]
     fn what_is_written_is_read_again_and_others_find_their_keys() {
         let path = std::env::temp_dir().join(format!("linkspan-leases-{}", std::process::id()));
-        assert_eq!(read(&path).unwrap(), Records::new());
+        assert_eq!(read(&path).unwrap(), Podmans::new());
         let told = LeaseMessage { yiaddr: "10.1.2.50".to_owned(), ..LeaseMessage::default() };
         let kept = Kept {
-            config: NetworkConfig { ns_path: "/run/netns/c1".to_owned(), ..NetworkConfig::default() },
+            asked: NetworkConfig { ns_path: "/run/netns/c1".to_owned(), ..NetworkConfig::default() },
             lease: Lease {
                 address: "10.1.2.50/24".parse().unwrap(),
                 server: [10, 1, 2, 1].into(),
@@ -97,15 +107,15 @@ mod tests {
             server_mac: Some("02:00:00:00:00:09".parse().unwrap()),
         };
         let mac = "02:00:00:00:00:01".to_owned();
-        let records = Records::from([(mac, Record { told, kept: Some(kept) })]);
+        let records = Podmans::from([(mac, Record { told, kept: Some(kept) })]);
         write(&path, records.iter()).unwrap();
         assert_eq!(read(&path).unwrap(), records);
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(json["02:00:00:00:00:01"][0]["yiaddr"], "10.1.2.50");
         fs::write(&path, r#"{"aa":[{"t1":60,"yiaddr":"10.1.2.3","is_v6":false}]}"#).unwrap();
-        assert_eq!(read(&path).unwrap()["aa"].kept, None);
+        assert_eq!(read::<NetworkConfig, LeaseMessage>(&path).unwrap()["aa"].kept, None);
         fs::write(&path, "").unwrap();
-        assert_eq!(read(&path).unwrap(), Records::new());
+        assert_eq!(read(&path).unwrap(), Podmans::new());
         fs::remove_file(&path).unwrap();
     }
 }

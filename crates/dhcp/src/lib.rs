@@ -3,14 +3,19 @@
 
 mod ask;
 mod client;
+mod daemon;
 mod file;
 mod frame;
 mod keeper;
 mod lease;
 mod leases;
 mod message;
+mod order;
+mod podman;
 mod proxy;
 mod wire;
 
 pub use ask::{Leased, NoLease, SOCKET, Wanted, setup, socket, teardown};
+pub use daemon::daemon;
+pub use order::{Allocated, Applicant, Attached, DAEMON_SOCKET, Order, order};
 pub use proxy::proxy;

@@ -1,23 +1,23 @@
 //! `netavark dhcp-proxy`: the process that keeps the leases of Podman's containers.
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 use linkspan_kernel::passed;
+use tokio::net::UnixListener;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use crate::ask::RUN_DIR;
-use crate::leases::Leases;
+use crate::podman::Containers;
 use crate::wire::Proxy;
 
 const DIRECTORY: &str = "/run/podman";
@@ -95,74 +95,96 @@ pub fn proxy(words: impl IntoIterator<Item = OsString>) -> Result<String, String
         Ok(args) => args,
         Err(text) => return Ok(text),
     };
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot wait for calls: {error}"))?;
-    runtime.block_on(serve(&args)).map(|()| String::new())
+    fs::create_dir_all(&args.directory).map_err(cannot("make", &args.directory))?;
+    served_at(&args.socket, |listener, end| serve(&args, listener, end)).map(|()| String::new())
 }
 
-async fn serve(args: &Args) -> Result<(), String> {
-    let cannot = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
-    let because = |what: String| move |error: &dyn Display| format!("{what}: {error}");
-    fs::create_dir_all(&args.directory).map_err(|error| because(cannot("make", &args.directory))(&error))?;
-    let given =
-        passed::listener().map_err(|error| because("cannot take the socket passed".to_owned())(&error))?;
-    let own = given.is_none();
-    let listener = match given {
-        Some(listener) => listener,
-        None => listen(&args.socket).map_err(|error| because(cannot("listen at", &args.socket))(&error))?,
-    };
+async fn serve(args: &Args, listener: UnixListener, mut end: End) -> Result<(), String> {
     let file = args.directory.join(FILE_NAME);
-    let served = async {
-        listener.set_nonblocking(true).map_err(|error| because("cannot listen".to_owned())(&error))?;
-        let listener = tokio::net::UnixListener::from_std(listener);
-        let listener = listener.map_err(|error| because("cannot listen".to_owned())(&error))?;
-        let leases = Leases::open(file.clone(), args.patience);
-        let leases = leases.map_err(|error| because(cannot("write", &file))(&error))?;
-        let calls = UnixListenerStream::new(listener);
-        let server = Server::builder().serve_with_incoming(Proxy::new(leases.clone()), calls);
-        tokio::select! {
-            served = server => served.map_err(|error| because("cannot serve".to_owned())(&error)),
-            () = unneeded(&leases, args.idle) => Ok(()),
-            ended = ended() => ended.map_err(|error| because("cannot wait for signals".to_owned())(&error)),
-        }
-    };
-    let served = served.await;
-    if own {
-        // A service manager's socket is its own: it listens there for the next.
-        _ = fs::remove_file(&args.socket);
+    let leases = Containers::open(file.clone(), args.patience).map_err(cannot("write", &file))?;
+    let calls = UnixListenerStream::new(listener);
+    let server = Server::builder().serve_with_incoming(Proxy::new(leases.clone()), calls);
+    tokio::select! {
+        served = server => served.map_err(|error| format!("cannot serve: {error}")),
+        () = unneeded(&leases, args.idle) => Ok(()),
+        () = end.comes() => Ok(()),
     }
-    served
 }
 
-async fn unneeded(leases: &Leases, idle: Option<Duration>) {
+async fn unneeded(leases: &Containers, idle: Option<Duration>) {
     match idle {
         Some(time) => leases.idle(time).await,
         None => std::future::pending().await,
     }
 }
 
-async fn ended() -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the process, from the time that this was made on.
+#[derive(Debug)]
+pub struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> Result<Self, String> {
+        let heed = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        Ok(Self { terminate: heed(SignalKind::terminate())?, interrupt: heed(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for one.
+    pub async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Has `serve` serve at the socket of a service manager, if it has passed one, else at a new one at `path`, which goes in
+/// the end. Signals are heeded before anybody finds it.
+///
+/// # Errors
+/// In words: those of `serve`, or if there is no socket to be had.
+pub fn served_at<F: Future<Output = Result<(), String>>>(
+    path: &Path,
+    serve: impl FnOnce(UnixListener, End) -> F,
+) -> Result<(), String> {
+    let passed = passed::listener().map_err(|error| format!("cannot take the socket passed: {error}"))?;
+    let own = passed.is_none();
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot wait for anything: {error}"))?;
+    let _within = runtime.enter();
+    let end = End::new()?;
+    let listener = passed.map_or_else(|| listen(path), Ok).map_err(cannot("listen at", path))?;
+    listener.set_nonblocking(true).map_err(cannot("listen at", path))?;
+    let served = UnixListener::from_std(listener).map_err(cannot("listen at", path));
+    let served = served.and_then(|listener| runtime.block_on(serve(listener, end)));
+    if own {
+        // A service manager listens at its own for the next.
+        _ = fs::remove_file(path);
+    }
+    served
+}
+
+/// Says what could not be done with a path, and why.
+pub fn cannot(what: &str, path: &Path) -> impl Fn(io::Error) -> String {
+    let what = format!("cannot {what} {}", path.display());
+    move |error| format!("{what}: {error}")
 }
 
 /// Listens at `path`, in the place of what is there if nobody listens at that.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path) -> io::Result<StdListener> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    match UnixListener::bind(path) {
+    match StdListener::bind(path) {
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
                 && UnixStream::connect(path)
                     .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) =>
         {
             fs::remove_file(path)?;
-            UnixListener::bind(path)
+            StdListener::bind(path)
         }
         bound => bound,
     }

@@ -5,6 +5,7 @@ mod bridge;
 mod calling;
 mod chain;
 mod devices;
+mod dhcp;
 mod firewall;
 mod ipam;
 mod loopback;

@@ -1,6 +1,7 @@
 //! The words that the stories are told with.
 
 mod containers;
+mod dnsmasq;
 mod lan;
 mod ovs;
 mod podman;
@@ -11,6 +12,7 @@ mod switched;
 mod world;
 
 pub use containers::{ROOT, Traces, root_file_system, served, served_at_once};
+pub use dnsmasq::{Dnsmasq, until};
 pub use lan::{Lan, Session, ways};
 pub use linkspan_lab::{Flow, Net, here, may_open_taps, run, run_as_root, run_tool, sh, skip};
 pub use ovs::{Datapath, OpenVSwitch};

@@ -1,6 +1,7 @@
 //! Where addresses come from: from this very program if the runtime's path leads to it, else from other programs.
 
 pub mod delegate;
+mod dhcp;
 mod host_local;
 mod r#static;
 #[cfg(test)]
@@ -16,12 +17,13 @@ use linkspan_model::Family;
 
 use crate::{Call, CniError, CniResult, Host, Object, Plugin, Verb, Version};
 
+pub use dhcp::Dhcp;
 pub use host_local::HostLocal;
 pub use r#static::Static;
 
 /// Those that are this program's, as they work within another plugin: what CNI_ARGS has for that one is not theirs.
-const OURS: [&dyn Plugin; 2] =
-    [&HostLocal { known_args: &["IP", "MAC"] }, &Static { known_args: &["IP", "GATEWAY", "MAC"] }];
+const OURS: [&dyn Plugin; 3] =
+    [&Dhcp, &HostLocal { known_args: &["IP", "MAC"] }, &Static { known_args: &["IP", "GATEWAY", "MAC"] }];
 
 /// Who gives out addresses.
 enum Giver {

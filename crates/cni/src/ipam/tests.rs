@@ -4,7 +4,7 @@ use super::*;
 use crate::Environment;
 
 /// A call with `args` as CNI_ARGS, and a configuration of `version` that has `rest` besides.
-fn call(version: &str, args: &str, rest: &str) -> Call {
+pub fn call(version: &str, args: &str, rest: &str) -> Call {
     let config = format!(r#"{{"cniVersion": "{version}", "name": "net", "type": "x", {rest}}}"#);
     let environment = Environment::from_fn(|name| {
         let value = match name {

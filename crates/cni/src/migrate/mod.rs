@@ -159,6 +159,12 @@ fn gather(host: &mut Host, cached: &Cached, notes: &mut Vec<String>) -> Result<F
     if types.iter().any(|name| name == NATIVE) {
         return Err(CniError::other("it was attached by Linkspan, which removed it since"));
     }
+    if let Some(main) = types.first().and_then(|name| find(name))
+        && ipam::kind(&cached.call(0, main)?)?.as_deref() == Some("dhcp")
+    {
+        return Err(CniError::other("another program's daemon keeps its lease")
+            .because("nobody else knows what was agreed with the server: attach the container anew"));
+    }
     let gone = |error| CniError::other("its namespace is gone").because(error);
     Namespace::open(&cached.netns).map_err(gone)?;
     let device: IfName = cached.ifname.parse()?;

@@ -137,10 +137,22 @@ pub fn released(
 /// # Errors
 /// The first, after both were tried.
 pub fn del(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
+    del_by(call, host, |host| call.unfit(host, owner).map(drop))
+}
+
+/// As [`del`], with `remove` to take the device away.
+///
+/// # Errors
+/// The first, after both were tried.
+pub fn del_by(
+    call: &Call,
+    host: &mut Host,
+    remove: impl FnOnce(&mut Host) -> Result<(), CniError>,
+) -> Result<(), CniError> {
     let kind = ipam::kind(call);
     let asks = matches!(&kind, Ok(Some(kind)) if !FORESEEING.contains(&kind.as_str()));
     let before = if asks { ipam::del(call, host) } else { Ok(()) };
-    let gone = call.unfit(host, owner).map(drop);
+    let gone = remove(host);
     let after = match kind {
         Ok(Some(_)) if !asks => ipam::del(call, host),
         other => other.map(drop),
@@ -181,9 +193,17 @@ pub fn check_result(call: &Call, host: &mut Host, owner: &str) -> Result<(), Cni
 /// # Errors
 /// The first, after everything was tried.
 pub fn gc(call: &Call, host: &mut Host) -> Result<(), CniError> {
-    let collected = call.collect(host);
-    let freed = if ipam::kind(call)?.is_some() { ipam::gc(call, host) } else { Ok(()) };
-    collected.and(freed)
+    match ipam::kind(call)? {
+        None => call.collect(host),
+        Some(kind) if FORESEEING.contains(&kind.as_str()) => {
+            let collected = call.collect(host);
+            collected.and(ipam::gc(call, host))
+        }
+        Some(_) => {
+            let freed = ipam::gc(call, host);
+            freed.and(call.collect(host))
+        }
+    }
 }
 
 /// That the IPAM plugin, if there is one, can serve.

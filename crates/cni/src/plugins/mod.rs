@@ -24,12 +24,13 @@ mod vlan;
 mod vrf;
 
 use crate::Plugin;
-use crate::ipam::{HostLocal, Static};
+use crate::ipam::{Dhcp, HostLocal, Static};
 
 /// All of them.
 pub const ALL: &[&dyn Plugin] = &[
     &bandwidth::Bandwidth,
     &bridge::Bridge,
+    &Dhcp,
     &dummy::Dummy,
     &firewall::Firewall,
     &host_device::HostDevice,

@@ -198,14 +198,12 @@ fn mac_of(host: &mut Host, interface: &Interface) -> Result<Option<Mac>, CniErro
     Ok(host.engine()?.kernel().mac(&interface.name.parse()?)?)
 }
 
-/// Takes away what `owner` made, and gives the addresses back. Both are tried.
+/// Takes away what `owner` made, and gives the addresses back, as [`device::del`].
 ///
 /// # Errors
-/// The first failure.
+/// The first failure, after both were tried.
 pub(super) fn del(call: &Call, host: &mut Host, owner: &str) -> Result<(), CniError> {
-    let gone = remove(call, host, owner);
-    let given_back = if ipam::kind(call)?.is_some() { ipam::del(call, host) } else { Ok(()) };
-    gone.and(given_back)
+    device::del_by(call, host, |host| remove(call, host, owner))
 }
 
 /// What another program made is not on record, and known by its name alone.
