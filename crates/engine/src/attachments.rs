@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use linkspan_model::{
-    Attachment, BridgeOptions, Driver, Endpoint, Guests, Id, IfName, Lease, Mac, Name, NetAttach, Network,
-    OptionMap, Part, PublishSpec, Published, Sandbox, Shaping, Wire,
+    Attachment, Endpoint, Guests, Id, IfName, Lease, Mac, Name, NetAttach, Network, Part, PublishSpec,
+    Published, Sandbox, Shaping, Wire,
 };
 use linkspan_plan::{Inside, Kernel, Scope, State, desired, lacking};
 use linkspan_store::{Mode, Object, Tx};
@@ -15,10 +15,12 @@ use crate::berth::Berth;
 use crate::converge::attached;
 use crate::error::Obstacle;
 use crate::expected::expected;
+use crate::guests::{own_network, with_guests};
+use crate::heirs::settled;
 use crate::networks::end_all;
-use crate::publish::{publish, sandbox_of};
+use crate::publish::publish;
 use crate::wires::{refuse_pending, wire};
-use crate::{Engine, Error, PATIENCE, now, random_id};
+use crate::{Engine, Error, PATIENCE, random_id};
 
 /// What the journal calls it when a plugin's part comes or goes. The detail is the endpoint and the plugin.
 pub const FIT: &str = "fit";
@@ -153,7 +155,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn try_fit(&mut self, request: &FitRequest) -> Result<Attached, Error> {
-        let FitRequest { attachment, part, .. } = request;
+        let FitRequest { attachment, .. } = request;
         let Berth { sandbox, is_new, inside } =
             self.berth(&attachment.container, &request.netns, &request.labels, request.is_main)?;
         if request.is_main {
@@ -167,16 +169,16 @@ impl<K: Kernel> Engine<K> {
             self.store.lock(&Object::Network(attachment.network.clone()), Mode::Shared, PATIENCE)?;
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
         self.still_there(&sandbox, is_new)?;
-        let (endpoint, network, journal) = self.store.write(|tx| {
+        let (endpoint, network, part, journal) = self.store.write(|tx| {
             enter(tx, &sandbox, is_new)?;
             refuse_pending(tx, &sandbox, None)?;
-            let (endpoint, network) = extended(tx, &sandbox, request)?;
+            let (endpoint, network, part) = extended(tx, &sandbox, request)?;
             let detail = format!("{} {}", endpoint.id, part.owner);
-            Ok::<_, Error>((endpoint, network, tx.begin(&object, FIT, &detail)?))
+            Ok::<_, Error>((endpoint, network, part, tx.begin(&object, FIT, &detail)?))
         })?;
         let mut wanted = desired::network(&network);
         wanted.merge(desired::pin(&sandbox));
-        wanted.merge(desired::part(&sandbox, &endpoint, part));
+        wanted.merge(desired::part(&sandbox, &endpoint, &part));
         if let Err(error) = self.converge(wanted, &State::default()) {
             self.undo(|engine| engine.rid(&sandbox, endpoint.id, &part.owner));
             return Err(error);
@@ -406,16 +408,9 @@ pub(crate) fn extended(
     tx: &Tx<'_>,
     sandbox: &Sandbox,
     request: &FitRequest,
-) -> Result<(Endpoint, Network), Error> {
+) -> Result<(Endpoint, Network, Part), Error> {
     let FitRequest { attachment, footing, part, .. } = request;
-    for published in &part.published {
-        if let Some(holder) = tx.publish_conflict(published)? {
-            return Err(Error::refused(format!("cannot publish {published}"))
-                .because(format!("the port is taken by {}", sandbox_of(tx, holder)?))
-                .hinting("choose another host port")
-                .behind(Obstacle::Endpoint(holder)));
-        }
-    }
+    let part = settled(tx, sandbox, part)?;
     let known = match tx.attachment(attachment)? {
         Some(id) => tx.endpoint(id)?,
         None => None,
@@ -431,11 +426,11 @@ pub(crate) fn extended(
             endpoint.leases.clone_from(&footing.leases);
         }
         match endpoint.parts.iter_mut().find(|known| known.owner == part.owner) {
-            Some(known) => join(known, part),
+            Some(known) => join(known, &part),
             None => endpoint.parts.push(part.clone()),
         }
         tx.update_endpoint(&endpoint)?;
-        return Ok((endpoint, network));
+        return Ok((endpoint, network, part));
     }
     let network = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
     let id = random_id()?;
@@ -459,66 +454,15 @@ pub(crate) fn extended(
     };
     tx.insert_endpoint(&endpoint)?;
     tx.insert_attachment(attachment, endpoint.id)?;
-    Ok((endpoint, network))
+    Ok((endpoint, network, part))
 }
 
 pub(crate) fn join(known: &mut Part, more: &Part) {
     known.fixtures.extend(more.fixtures.iter().cloned());
     known.published.extend(more.published.iter().cloned());
+    known.standby.extend(more.standby.iter().cloned());
     known.masquerade_from.extend(&more.masquerade_from);
     known.masquerade_to.extend(&more.masquerade_to);
     known.guest = more.guest.clone().or(known.guest.take());
     known.spoof = more.spoof.clone().or(known.spoof.take());
-}
-
-/// What the record of a network is called if one of ours has its name.
-pub(crate) fn second_name(called: &Name) -> String {
-    format!("{called}.guests")
-}
-
-/// The record of a network whose plugins are a runtime's; made at its first use.
-pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
-    for name in [called.clone(), second_name(called).parse()?] {
-        match tx.network(name.as_str())?.filter(|found| found.name == name) {
-            Some(found) if found.guests.is_some() => return Ok(found),
-            None if !Network::PREDEFINED.contains(&name.as_str()) => {
-                let network = record(name)?;
-                tx.insert_network(&network)?;
-                return Ok(network);
-            }
-            _ => {}
-        }
-    }
-    Err(Error::refused(format!("there is a network '{called}.guests' of another kind"))
-        .hinting(format!("`linkspan network inspect {called}.guests` shows it")))
-}
-
-fn record(name: Name) -> Result<Network, Error> {
-    Ok(Network {
-        id: random_id()?,
-        name,
-        created: now(),
-        driver: Driver::Plugins,
-        internal: false,
-        ipv6: false,
-        ipam_driver: "plugins".to_owned(),
-        ipam_options: OptionMap::new(),
-        pools: Vec::new(),
-        options: OptionMap::new(),
-        bridge: BridgeOptions::default(),
-        parent: None,
-        labels: BTreeMap::new(),
-        card: None,
-        core: None,
-        guests: Some(Guests::default()),
-    })
-}
-
-pub(crate) fn with_guests(tx: &Tx<'_>, mut network: Network, more: &Guests) -> Result<Network, Error> {
-    let mut guests = network.guests.clone().unwrap_or_default();
-    if guests.take_in(more) {
-        network.guests = Some(guests);
-        tx.update_network(&network)?;
-    }
-    Ok(network)
 }

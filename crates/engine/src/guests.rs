@@ -1,11 +1,12 @@
 //! What holds for all that a runtime's plugins attach to a network of theirs.
 
-use linkspan_model::{Guests, Name, Network};
-use linkspan_plan::{Kernel, Scope, State, desired, lacking};
-use linkspan_store::{Mode, Object};
+use std::collections::BTreeMap;
 
-use crate::attachments::{own_network, second_name, with_guests};
-use crate::{Engine, Error, PATIENCE};
+use linkspan_model::{BridgeOptions, Driver, Guests, Name, Network, OptionMap};
+use linkspan_plan::{Kernel, Scope, State, desired, lacking};
+use linkspan_store::{Mode, Object, Tx};
+
+use crate::{Engine, Error, PATIENCE, now, random_id};
 
 impl<K: Kernel> Engine<K> {
     /// Has `guests` hold from now on for what a runtime calls `network`, whoever made what is attached to it.
@@ -44,4 +45,56 @@ impl<K: Kernel> Engine<K> {
         let other = second_name(called);
         self.store.read(|tx| Ok(own(tx.network(called.as_str())?).or(own(tx.network(&other)?))))
     }
+}
+
+/// What the record of a network is called if one of ours has its name.
+fn second_name(called: &Name) -> String {
+    format!("{called}.guests")
+}
+
+/// The record of a network whose plugins are a runtime's; made at its first use.
+pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
+    for name in [called.clone(), second_name(called).parse()?] {
+        match tx.network(name.as_str())?.filter(|found| found.name == name) {
+            Some(found) if found.guests.is_some() => return Ok(found),
+            None if !Network::PREDEFINED.contains(&name.as_str()) => {
+                let network = record(name)?;
+                tx.insert_network(&network)?;
+                return Ok(network);
+            }
+            _ => {}
+        }
+    }
+    Err(Error::refused(format!("there is a network '{called}.guests' of another kind"))
+        .hinting(format!("`linkspan network inspect {called}.guests` shows it")))
+}
+
+fn record(name: Name) -> Result<Network, Error> {
+    Ok(Network {
+        id: random_id()?,
+        name,
+        created: now(),
+        driver: Driver::Plugins,
+        internal: false,
+        ipv6: false,
+        ipam_driver: "plugins".to_owned(),
+        ipam_options: OptionMap::new(),
+        pools: Vec::new(),
+        options: OptionMap::new(),
+        bridge: BridgeOptions::default(),
+        parent: None,
+        labels: BTreeMap::new(),
+        card: None,
+        core: None,
+        guests: Some(Guests::default()),
+    })
+}
+
+pub(crate) fn with_guests(tx: &Tx<'_>, mut network: Network, more: &Guests) -> Result<Network, Error> {
+    let mut guests = network.guests.clone().unwrap_or_default();
+    if guests.take_in(more) {
+        network.guests = Some(guests);
+        tx.update_network(&network)?;
+    }
+    Ok(network)
 }

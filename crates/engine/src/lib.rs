@@ -17,6 +17,7 @@ mod flat;
 mod foreign;
 mod ground;
 mod guests;
+mod heirs;
 mod machines;
 mod names;
 mod networks;

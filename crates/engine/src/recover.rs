@@ -11,6 +11,7 @@ use crate::attachments::FIT;
 use crate::error::Obstacle;
 use crate::flat::{CONFIRM, PLUG, is_waiting};
 use crate::ground::LEAVE;
+use crate::heirs::INHERIT;
 use crate::networks::end_all;
 use crate::revise::REVISE;
 use crate::{Engine, Error, Files, PATIENCE};
@@ -125,6 +126,9 @@ impl<K: Kernel> Engine<K> {
                 if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.name == *name) {
                     if entry.verb == REVISE {
                         return self.finish_revision(&sandbox, &entry.detail);
+                    }
+                    if entry.verb == INHERIT {
+                        return self.publish_inherited(&sandbox);
                     }
                     if entry.verb == FIT {
                         return self.rid_of(&sandbox, &entry.detail);

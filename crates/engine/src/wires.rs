@@ -12,6 +12,7 @@ use crate::cores::CAPACITY;
 use crate::error::Obstacle;
 use crate::foreign::leads_away;
 use crate::ground::note_left;
+use crate::heirs::pass_on;
 use crate::machines::{insert_machine, tap_name};
 use crate::publish::sandbox_of;
 use crate::{Engine, Error, PATIENCE, addresses, random_id};
@@ -286,11 +287,16 @@ impl<K: Kernel> Engine<K> {
             self.files.strike_from_roster(network, &sandbox.name, gone)?;
         }
         self.rewrite_names(sandbox, &after)?;
-        self.has_left |= self.store.write(|tx| {
+        let (left, passed) = self.store.write(|tx| {
             tx.delete_endpoint(endpoint)?;
             crate::networks::end_all(tx, &Object::Sandbox(sandbox.name.clone()))?;
-            note_left(tx, gone.map(|(_, network)| network))
+            let left = note_left(tx, gone.map(|(_, network)| network))?;
+            Ok::<_, Error>((left, pass_on(tx, sandbox, &after)?))
         })?;
+        self.has_left |= left;
+        if passed {
+            self.publish_inherited(sandbox)?;
+        }
         self.stop_answering(sandbox, &before);
         gone.map_or(Ok(()), |gone| self.fold(std::slice::from_ref(gone)))
     }

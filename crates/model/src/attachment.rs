@@ -40,6 +40,9 @@ pub struct Part {
     /// it, and have the backend make it anew.
     #[serde(default)]
     pub own_table: bool,
+    /// Ports that it would publish, if another endpoint of the sandbox did not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standby: Vec<Published>,
     /// The device on the host by which the endpoint alone is reached, if that is no bridge.
     #[serde(default)]
     pub guest: Option<IfName>,
