@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::site::{Site, sandbox, to, told};
 
 pub const FILE: &str = "/proc/77/ns/net";
-const PIN: &str = "/run/netns/cni-1";
+pub const PIN: &str = "/run/netns/cni-1";
 /// As long as those of runtimes.
 pub const CONTAINER: &str = "0f2c6b3a9d6e4c0f8a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcdef";
 

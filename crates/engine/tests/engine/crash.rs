@@ -6,6 +6,7 @@ use linkspan_engine::{Engine, Error};
 use linkspan_kernel::fake::Fault;
 
 use crate::attachments::{self, CONTAINER, FILE, attachment, chained_part, main_part, native, unfit};
+use crate::ground;
 use crate::machine::{Death, Machine};
 use crate::patched::below;
 use crate::site::{Picture, Site, in_ovs, limited, network, on_lan, on_parent, publishing, sandbox, tap, to};
@@ -20,7 +21,7 @@ struct Story {
     unmake: Command,
 }
 
-const STORIES: [Story; 17] = [
+const STORIES: [Story; 19] = [
     Story {
         what: "the first network",
         site: Site::new,
@@ -127,6 +128,22 @@ const STORIES: [Story; 17] = [
         site: attachments::with_main,
         make: |engine| engine.fit(&chained_part(CONTAINER, FILE)).map(drop),
         unmake: |engine| unfit(engine, "portmap"),
+    },
+    Story {
+        what: "the first container on a network with a bridge of its own",
+        site: attachments::site,
+        make: |engine| engine.fit(&ground::place("one", CONTAINER, FILE)).map(drop),
+        unmake: ground::leave_one,
+    },
+    Story {
+        what: "a second network of a container, where its port has to wait",
+        site: || {
+            let site = attachments::site();
+            site.engine().fit(&ground::place("two", CONTAINER, FILE)).unwrap();
+            site
+        },
+        make: |engine| engine.fit(&ground::place("one", CONTAINER, FILE)).map(drop),
+        unmake: ground::leave_one,
     },
 ];
 
@@ -404,6 +421,20 @@ fn a_revision_whose_process_dies_is_finished() {
             if Some(&now) != before.borrow().as_ref() {
                 assert_same(&site.picture(), &now, &format!("{how}, then {next:?}"));
             }
+        });
+    }
+}
+
+#[test]
+fn a_port_goes_on_whenever_the_process_dies_that_takes_its_network_away() {
+    for next in [Next::Repair, Next::AnyCommand] {
+        each_death(ground::on_both, ground::leave_one, |site, how| {
+            next.come(site);
+            let there = ground::leads_to(site);
+            assert_eq!(there.len(), 1, "{how}, then {next:?}: {there:?}");
+            site.assert_in_order();
+            ground::leave_one(&mut site.engine()).unwrap();
+            assert_eq!(ground::leads_to(site), [std::net::IpAddr::from([10, 82, 0, 2])], "{how}");
         });
     }
 }

@@ -9,6 +9,7 @@ mod attachments;
 mod crash;
 mod flat;
 mod foreign;
+mod ground;
 mod machine;
 mod names;
 mod ovs;
