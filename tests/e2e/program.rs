@@ -140,7 +140,7 @@ fn shells_complete_its_commands() {
         assert!(!std::path::Path::new(STATE).exists(), "a word was worth a database");
         linkspan("network create --subnet 10.7.0.0/24 lab");
         linkspan("sandbox create --net lab web");
-        assert_eq!(completed("net"), ["network"]);
+        assert_eq!(completed("net"), ["network", "netavark"]);
         assert_eq!(completed("network connect --gw"), ["--gw-priority"]);
         assert_eq!(completed("network rm l"), ["lab"]);
         assert_eq!(completed("network disconnect lab ")[0], "web");

@@ -11,7 +11,7 @@ use crate::args::Command;
 use crate::{Error, serve};
 
 /// The name that runtimes know it by.
-const NAME: &str = "aardvark-dns";
+pub const NAME: &str = "aardvark-dns";
 /// The version of the reference whose contract is served, which is what others look for.
 const CONTRACT: &str = "2.1.0";
 const HELP: &str = "\

@@ -12,7 +12,7 @@ mod names;
 mod process;
 mod serve;
 
-pub use command::{main, run};
+pub use command::{NAME, main, run};
 pub use entry::{Entry, enter, leave, update};
 pub use error::Error;
 pub use process::Start;

@@ -1,6 +1,7 @@
 //! The flags, as they are written. Their values are checked by the types that they become.
 
 mod connect;
+mod runtimes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::deferred::Deferred;
 use crate::help;
 
 pub use connect::ConnectArgs;
+pub use runtimes::{CniCommand, NetavarkCommand};
 
 /// Container networking that explains itself: bridge networks, published ports, names and namespaces.
 #[derive(Parser, Debug)]
@@ -146,6 +148,9 @@ Only what differs is changed. If a change fails, all are undone.")]
     /// Serve container runtimes as their CNI plugins.
     #[command(subcommand)]
     Cni(Deferred<CniCommand>),
+    /// Serve Podman as its network backend.
+    #[command(subcommand, after_help = help::NETAVARK)]
+    Netavark(Deferred<NetavarkCommand>),
     /// Answer for the names of sandboxes, inside each of them. Commands start it when one is there, and it ends behind the
     /// last.
     #[command(after_help = "Example:
@@ -186,34 +191,6 @@ Only what differs is changed. If a change fails, all are undone.")]
     },
     /// Print the version.
     Version,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum CniCommand {
-    /// Link this program under the names of the CNI plugins that it serves.
-    #[command(after_help = "Examples:
-  linkspan cni install /opt/cni/bin
-  linkspan cni install --force /usr/lib/cni     in place of the reference plugins")]
-    Install {
-        /// Also in place of files that are not Linkspan's.
-        #[arg(short, long)]
-        force: bool,
-        /// Where the runtime looks for plugins.
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
-    },
-    /// Take over containers that other plugins attached, without a break.
-    #[command(after_help = "Examples:
-  linkspan cni migrate --dry-run                         what would be taken over, and what not
-  linkspan cni migrate && linkspan cni install --force /usr/lib/cni")]
-    Migrate {
-        /// Where the runtime's library keeps what it attached.
-        #[arg(long, value_name = "DIR", default_value = linkspan_cni::CACHE)]
-        cache: PathBuf,
-        /// Only print what would be done.
-        #[arg(long)]
-        dry_run: bool,
-    },
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,5 +1,14 @@
 //! What stands below the flags in a help that needs more than examples.
 
+/// Of `netavark`.
+pub const NETAVARK: &str = "Anything else behind `linkspan netavark` is what Podman says to its backend:
+  linkspan netavark firewall-reload    put the firewall back, e.g. after `nft flush ruleset`
+  linkspan netavark dhcp-proxy         keep the leases of networks whose addresses come by DHCP
+
+Examples:
+  linkspan netavark install /usr/local/libexec/podman
+  linkspan netavark version";
+
 /// Of `network create`.
 pub const NETWORK_CREATE: &str = "Examples:
   linkspan network create lab

@@ -8,6 +8,7 @@ mod deferred;
 mod demo;
 mod help;
 mod inspect;
+mod links;
 mod output;
 
 use std::process::ExitCode;

@@ -26,7 +26,7 @@ pub use addresses::{Addresses, StaticRoute, Way};
 pub use args::{Args, Command, Global};
 pub use create::{Facts, create};
 pub use drivers::{Driver, Job, Made, OWNER, Plan};
-pub use entry::{main, run};
+pub use entry::{NAMES, main, run};
 pub use error::Error;
 pub use firewall::{Firewall, Segment};
 pub use host::Host;

@@ -113,3 +113,21 @@ fn the_contracts_version_is_told() {
         assert_eq!(line, "netavark 2.1.0\n");
     });
 }
+
+#[test]
+fn links_make_the_program_podmans_backend_and_its_name_server() {
+    run(here!(), || {
+        let made = linkspan("netavark install /run/podman-helpers");
+        assert!(made.contains("/run/podman-helpers/netavark") && made.contains("created"), "{made}");
+        assert_eq!(sh("/run/podman-helpers/netavark --version"), "netavark 2.1.0\n");
+        assert!(sh("/run/podman-helpers/aardvark-dns --version").starts_with("aardvark-dns 2."));
+        assert!(linkspan("netavark install /run/podman-helpers").contains("unchanged"));
+        sh("rm /run/podman-helpers/netavark && echo theirs > /run/podman-helpers/netavark");
+        refused("netavark install /run/podman-helpers").says(&["will not replace"]).hints("--force");
+        assert!(linkspan("netavark install --force /run/podman-helpers").contains("replaced"));
+        // Without a link too.
+        assert_eq!(linkspan("netavark --config /run/x --version"), "netavark 2.1.0\n");
+        assert!(linkspan("netavark --help").contains("install"));
+        assert!(sh("/run/podman-helpers/netavark --help").contains("firewall-reload"));
+    });
+}

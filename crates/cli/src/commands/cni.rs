@@ -1,38 +1,15 @@
-//! `linkspan cni`: what makes this program the plugins of a container runtime.
+//! `linkspan cni`: what makes this program the plugins of a container runtime, but for the links.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use linkspan_cni::{Done, Fate, Host, Migrated, install as install_links, migrate as take_over};
+use linkspan_cni::{Fate, Host, Migrated, migrate as take_over};
 use linkspan_engine::Engine;
 use linkspan_kernel::Host as Kernel;
 
 use crate::Outcome;
 use crate::args::Format;
 use crate::output::{self, Problem};
-
-/// Makes the links in `directory`.
-pub fn install(directory: &Path, force: bool, format: Format) -> Outcome {
-    let program = std::env::current_exe().and_then(|program| program.canonicalize());
-    let program =
-        program.map_err(|error| Problem::new("cannot tell where this program is").because(error))?;
-    let links = install_links(directory, &program, force)?;
-    match format {
-        Format::Json => output::json(&links)?,
-        Format::Table => {
-            let row = |link: &linkspan_cni::Link| {
-                let done = match link.done {
-                    Done::Created => "created",
-                    Done::Replaced => "replaced",
-                    Done::Unchanged => "unchanged",
-                };
-                vec![link.path.display().to_string(), link.target.display().to_string(), done.to_owned()]
-            };
-            output::table(&["LINK", "TO", ""], links.iter().map(row).collect());
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
 
 /// Takes over what other plugins attached and the runtime remembers in `cache`.
 pub fn migrate(engine: Engine<Kernel>, cache: &Path, is_dry: bool, format: Format) -> Outcome {

@@ -3,6 +3,7 @@
 mod agent;
 mod cni;
 mod guard;
+mod install;
 mod lab;
 mod network;
 mod page;
@@ -12,7 +13,7 @@ mod sandbox;
 mod tap;
 
 use crate::Outcome;
-use crate::args::{Args, CniCommand, Command, NetworkCommand, SandboxCommand};
+use crate::args::{Args, CniCommand, Command, NetavarkCommand, NetworkCommand, SandboxCommand};
 use crate::context::{engine, engine_to_change};
 use crate::deferred::Deferred;
 use crate::demo::demo;
@@ -53,13 +54,19 @@ pub fn run(args: Args) -> Outcome {
         Command::Delete(args) => lab::delete(global, &args),
         Command::Repair { dry_run } => repair::repair(engine_to_change(global)?, dry_run, global.format),
         Command::Cni(Deferred(command)) => match command {
-            CniCommand::Install { force, directory } => cni::install(&directory, force, global.format),
+            CniCommand::Install(links) => {
+                let plugins = linkspan_cni::ALL.iter().map(|plugin| plugin.name());
+                install::install(&links.directory, plugins, links.force, global.format)
+            }
             CniCommand::Migrate { cache, dry_run } => {
                 cni::migrate(engine_to_change(global)?, &cache, dry_run, global.format)
             }
         },
         Command::Agent { given } => agent::agent(global, given),
         Command::AardvarkDns { words } => Ok(linkspan_aardvark::run(words)),
+        Command::Netavark(Deferred(NetavarkCommand::Install(links))) => {
+            install::install(&links.directory, linkspan_netavark::NAMES, links.force, global.format)
+        }
         Command::Demo => demo(global),
         Command::Completion { shell } => page::completion(shell),
         Command::Man { dir } => page::manual(dir.as_deref()),

@@ -1,4 +1,4 @@
-//! The links by which runtimes find the plugins.
+//! The links by which runtimes find what this program is to them.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use linkspan_model::Invalid;
 use serde::Serialize;
-
-use crate::ALL;
 
 /// What became of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -25,7 +23,7 @@ pub enum Done {
 /// A link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Link {
-    /// The plugin.
+    /// The name that it has there.
     pub name: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -35,13 +33,18 @@ pub struct Link {
     pub done: Done,
 }
 
-/// Makes a link to `program` for each plugin in `directory`, which is made if it is missing. A link is replaced at once:
+/// Makes a link to `program` under each of `names` in `directory`, which is made if it is missing. A link is replaced at once:
 /// whoever looks finds the old one or the new one.
 ///
 /// # Errors
 /// If a name is taken by something that is not a link to a program called as this one, unless `force` is given; then
 /// nothing was changed. If a link cannot be made.
-pub fn install(directory: &Path, program: &Path, force: bool) -> Result<Vec<Link>, Invalid> {
+pub fn install(
+    directory: &Path,
+    program: &Path,
+    names: impl IntoIterator<Item = &'static str>,
+    force: bool,
+) -> Result<Vec<Link>, Invalid> {
     let cannot = |path: &Path| {
         let what = format!("cannot make {}", path.display());
         move |error: io::Error| Invalid::new(what).because(error.to_string())
@@ -53,11 +56,11 @@ pub fn install(directory: &Path, program: &Path, force: bool) -> Result<Vec<Link
     let target = program.file_name().filter(|_| beside).map_or(program, Path::new);
     let mut plan = Vec::new();
     let mut foreign = Vec::new();
-    for plugin in ALL {
-        let path = directory.join(plugin.name());
+    for name in names {
+        let path = directory.join(name);
         match found(&path, program, target).map_err(cannot(&path))? {
             Found::Foreign if !force => foreign.push(path.display().to_string()),
-            found => plan.push((plugin.name(), path, found)),
+            found => plan.push((name, path, found)),
         }
     }
     if !foreign.is_empty() {
