@@ -184,7 +184,7 @@ impl Firewall {
     pub fn distrust<'a>(&mut self, subnets: impl IntoIterator<Item = &'a IpNet>) {
         for subnet in subnets {
             let Some(firewalld) = self.firewalld() else { return };
-            firewalld.remove_source(ZONE, *subnet);
+            firewalld.remove_source(ZONE, subnet.trunc());
         }
     }
 

@@ -42,6 +42,12 @@ impl Backend {
         self
     }
 
+    /// The same with a variable of the environment.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
     /// Calls it, with `input` to read.
     pub fn with(mut self, input: &Value) -> Said {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -2,4 +2,5 @@
 
 mod calling;
 mod devices;
+mod firewall;
 mod plugins;

@@ -17,6 +17,7 @@ mod filter;
 mod foreign;
 mod home;
 mod listeners;
+mod matches;
 mod nft;
 mod observe;
 mod resolver;

@@ -4,9 +4,9 @@
 use std::net::Ipv6Addr;
 
 use crate::netlink::Message;
-use crate::rtnl::link::{PORTS, SWITCHES};
 
-use super::expr::{Checksum, Ct, Fib, Header, Meta, Rule};
+use super::expr::{Checksum, Ct, Meta, Rule};
+use super::matches::{NFPROTO_IPV4, NFPROTO_IPV6};
 use super::nft::{Base, Family, Hook, add_chain};
 use super::set::SETS;
 use super::userdata;
@@ -14,31 +14,21 @@ use super::userdata;
 /// The comment of the tables: with another one they are of another version, and are replaced.
 pub(super) const VERSION: &str = "linkspan 6";
 
-// linux/netfilter.h
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
 // linux/netfilter/nf_conntrack_common.h: NF_CT_STATE_BIT(IP_CT_ESTABLISHED), of IP_CT_RELATED, IPS_DST_NAT
 const ESTABLISHED: u32 = 1 << 1;
 const RELATED: u32 = 1 << 2;
 const DNAT: u32 = 1 << 5;
-// linux/netfilter/nf_conntrack_common.h: IP_CT_DIR_REPLY
-const REPLY: u8 = 1;
 // net/flow.h: LOOPBACK_IFINDEX, the same in every network namespace
 const LOOPBACK_INDEX: u32 = 1;
-// linux/rtnetlink.h
-const RTN_LOCAL: u32 = 2;
 // linux/if_ether.h
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
-// linux/if.h
-const IFNAMSIZ: usize = 16;
 // linux/in.h
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
-const ICMPV6: u8 = 58;
 // RFC 1035
 const DNS: u16 = 53;
 // RFC 4861
@@ -357,7 +347,8 @@ fn postrouting() -> Vec<Rule> {
         rule().ct(Ct::Status).any_of(DNAT).ip6_daddr_within("masquerade_to6").masquerade(),
         rule().nfproto(NFPROTO_IPV4).ip_daddr_to_one().outbound("outbound4").snat(NFPROTO_IPV4),
         rule().nfproto(NFPROTO_IPV6).ip6_daddr_to_one().outbound("outbound6").snat(NFPROTO_IPV6),
-        rule().iifname("masqueraded").oifname_not("bridges").iifname_oifname_not("same_bridge").masquerade(),
+        rule().iifname("masqueraded").nfproto(NFPROTO_IPV4).ip_daddr_to_one().to_outside().masquerade(),
+        rule().iifname("masqueraded").nfproto(NFPROTO_IPV6).ip6_daddr_to_one().to_outside().masquerade(),
         rule().ip_saddr_within("masquerade4").ip_daddr_to_one().ip_daddr_not_within("home4").masquerade(),
         rule().ip6_saddr_within("masquerade6").ip6_daddr_to_one().ip6_daddr_not_within("home6").masquerade(),
     ]
@@ -365,178 +356,4 @@ fn postrouting() -> Vec<Rule> {
 
 fn rule() -> Rule {
     Rule::default()
-}
-
-/// The matches of the rules above, named as `nft` writes them.
-impl Rule {
-    fn nfproto(self, family: u8) -> Self {
-        self.meta(Meta::Nfproto, 0).equal([family])
-    }
-
-    fn l4proto(self, protocol: u8) -> Self {
-        self.meta(Meta::L4proto, 0).equal([protocol])
-    }
-
-    fn protocol(self, ethertype: u16) -> Self {
-        self.meta(Meta::Protocol, 0).equal(ethertype.to_be_bytes())
-    }
-
-    /// Behind extension headers too: the kernel has walked them.
-    fn icmpv6_type(self, kind: u8) -> Self {
-        self.l4proto(ICMPV6).payload(Header::Transport, 0, 1, 0).equal([kind])
-    }
-
-    /// `vlan id 0` in the outermost tag.
-    fn vlan_zero(self, ethertype: u16) -> Self {
-        let tagged = self.payload(Header::Link, 12, 2, 0).equal(ethertype.to_be_bytes());
-        tagged.payload(Header::Link, 14, 2, 0).mask([0x0f, 0xff]).equal([0, 0])
-    }
-
-    fn iifgroup_switches(self) -> Self {
-        self.meta(Meta::Iifgroup, 0).equal(SWITCHES.to_ne_bytes())
-    }
-
-    fn iifkind_bridge(self) -> Self {
-        let mut kind = b"bridge".to_vec();
-        kind.resize(IFNAMSIZ, 0);
-        self.meta(Meta::Iifkind, 0).equal(kind)
-    }
-
-    fn oifgroup_ours(self) -> Self {
-        self.meta(Meta::Oifgroup, 0).equal(PORTS.to_ne_bytes())
-    }
-
-    /// `th dport`, at the same place in TCP, UDP and SCTP.
-    fn dport(self, to: u32) -> Self {
-        self.payload(Header::Transport, 2, 2, to)
-    }
-
-    fn ip_daddr(self) -> Self {
-        self.payload(Header::Network, 16, 4, 0)
-    }
-
-    fn ip6_daddr(self) -> Self {
-        self.payload(Header::Network, 24, 16, 0)
-    }
-
-    fn ip_daddr_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 16, 1, 0).equal([127])
-    }
-
-    fn ip_daddr_not_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 16, 1, 0).unequal([127])
-    }
-
-    fn ip6_daddr_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV6).daddr_loopback()
-    }
-
-    /// `ip6 daddr ::1` where there is IPv6 only.
-    fn daddr_loopback(self) -> Self {
-        self.ip6_daddr().equal(Ipv6Addr::LOCALHOST.octets())
-    }
-
-    fn ct_reply(self) -> Self {
-        self.ct(Ct::Direction).equal([REPLY])
-    }
-
-    /// The first two bytes of TCP, UDP and SCTP, from register 0.
-    fn set_source_port(self, checksum_at: u32, checksum: Checksum) -> Self {
-        self.set_payload(Header::Transport, 0, 2, checksum_at, checksum)
-    }
-
-    fn set_ip6_saddr(self) -> Self {
-        self.set_payload(Header::Network, 8, 16, 0, Checksum::Pseudoheader)
-    }
-
-    fn ip6_daddr_not_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV6).ip6_daddr().unequal(Ipv6Addr::LOCALHOST.octets())
-    }
-
-    fn ip6_saddr_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0).equal(Ipv6Addr::LOCALHOST.octets())
-    }
-
-    fn ip_saddr_loopback(self) -> Self {
-        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 1, 0).equal([127])
-    }
-
-    fn ip_daddr_within(self, set: &'static str) -> Self {
-        self.nfproto(NFPROTO_IPV4).ip_daddr().within(set)
-    }
-
-    fn ip_daddr_not_within(self, set: &'static str) -> Self {
-        self.ip_daddr().not_within(set)
-    }
-
-    fn ip_saddr_within(self, set: &'static str) -> Self {
-        self.nfproto(NFPROTO_IPV4).payload(Header::Network, 12, 4, 0).within(set)
-    }
-
-    /// Neither multicast nor broadcast, which are seen here where bridged packets are.
-    fn ip_daddr_to_one(self) -> Self {
-        let unicast = self.ip_daddr().mask([0xf0, 0, 0, 0]).unequal([0xe0, 0, 0, 0]);
-        unicast.ip_daddr().unequal([0xff; 4])
-    }
-
-    fn ip6_daddr_within(self, set: &'static str) -> Self {
-        self.nfproto(NFPROTO_IPV6).ip6_daddr().within(set)
-    }
-
-    fn ip6_daddr_not_within(self, set: &'static str) -> Self {
-        self.ip6_daddr().not_within(set)
-    }
-
-    fn ip6_saddr_within(self, set: &'static str) -> Self {
-        self.nfproto(NFPROTO_IPV6).payload(Header::Network, 8, 16, 0).within(set)
-    }
-
-    fn ip6_daddr_to_one(self) -> Self {
-        self.payload(Header::Network, 24, 1, 0).unequal([0xff])
-    }
-
-    fn daddr_local(self) -> Self {
-        self.fib_type(Fib::Destination).equal(RTN_LOCAL.to_ne_bytes())
-    }
-
-    fn saddr_not_local(self) -> Self {
-        self.fib_type(Fib::Source).unequal(RTN_LOCAL.to_ne_bytes())
-    }
-
-    fn no_iif(self) -> Self {
-        self.meta(Meta::Iif, 0).equal([0; 4])
-    }
-
-    fn iifname(self, set: &'static str) -> Self {
-        self.meta(Meta::Iifname, 0).within(set)
-    }
-
-    fn iifname_not(self, set: &'static str) -> Self {
-        self.meta(Meta::Iifname, 0).not_within(set)
-    }
-
-    fn oifname(self, set: &'static str) -> Self {
-        self.meta(Meta::Oifname, 0).within(set)
-    }
-
-    fn oifname_not(self, set: &'static str) -> Self {
-        self.meta(Meta::Oifname, 0).not_within(set)
-    }
-
-    fn iifname_oifname(self, set: &'static str) -> Self {
-        self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).within(set)
-    }
-
-    fn iifname_oifname_not(self, set: &'static str) -> Self {
-        self.meta(Meta::Iifname, 0).meta(Meta::Oifname, 4).not_within(set)
-    }
-
-    /// To the outside, with the address that it takes there in register 0.
-    fn outbound(self, map: &'static str) -> Self {
-        self.oifname_not("bridges").iifname_oifname_not("same_bridge").meta(Meta::Iifname, 0).map(map)
-    }
-
-    fn iifname_ether_saddr_not(self, set: &'static str) -> Self {
-        self.meta(Meta::Iifname, 0).payload(Header::Link, 6, 6, 4).not_within(set)
-    }
 }
