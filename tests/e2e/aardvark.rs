@@ -236,9 +236,27 @@ fn pair(netavark: Option<PathBuf>, aardvark: Option<PathBuf>) -> Pair {
 }
 
 #[test]
+fn names_are_there_when_a_set_up_returns() {
+    run(here!(), || {
+        pair(None, None).tell(|net, name| {
+            assert_eq!(asked(net, "10.89.7.1", name), "10.89.7.3");
+        });
+        assert!(!fs::exists(format!("{DIRECTORY}/aardvark.pid")).unwrap());
+    });
+}
+
+#[test]
 fn anothers_backend_drives_the_server() {
     run(here!(), || {
         let Some(netavark) = theirs("netavark") else { return };
         pair(Some(netavark), None).tell(|net, name| becomes(net, "10.89.7.1", name, "10.89.7.3"));
+    });
+}
+
+#[test]
+fn another_server_is_driven_by_the_backend() {
+    run(here!(), || {
+        let Some(aardvark) = theirs("aardvark-dns") else { return };
+        pair(None, Some(aardvark)).tell(|net, name| becomes(net, "10.89.7.1", name, "10.89.7.3"));
     });
 }
