@@ -8,17 +8,17 @@ use std::process::{Child, Command};
 use linkspan_dhcp::{Leased, Wanted, setup, teardown};
 use serde_json::Value;
 
-use crate::support::{BINARY, Dnsmasq, Net, here, run, sh, skip, until};
+use crate::support::{BINARY, Dnsmasq, Net, here, run, sh, until};
 
-const DIR: &str = "/run/proxy";
-const SOCKET: &str = "/run/proxy/nv-proxy.sock";
-const FILE: &str = "/run/proxy/nv-proxy.lease";
+const DIR: &str = "/run/podman";
+const SOCKET: &str = "/run/podman/nv-proxy.sock";
+const FILE: &str = "/run/podman/nv-proxy.lease";
 
 /// The proxy as its users start it.
-struct Proxy(Child);
+pub struct Proxy(Child);
 
 impl Proxy {
-    fn start(more: &str) -> Self {
+    pub fn start(more: &str) -> Self {
         sh(&format!("mkdir -p /run/bin && ln -sf {BINARY} /run/bin/netavark"));
         let mut command = Command::new("/run/bin/netavark");
         command.args(["dhcp-proxy", "--dir", DIR]).args(more.split_whitespace());
@@ -65,19 +65,10 @@ fn addresses(net: &Net) -> String {
     net.sh("ip -4 -o address show eth0; ip route")
 }
 
-/// The server, if it is installed.
-fn server() -> Option<Dnsmasq> {
-    let server = Dnsmasq::start();
-    if server.is_none() {
-        skip("dnsmasq is not installed");
-    }
-    server
-}
-
 #[test]
 fn a_container_has_a_lease_until_it_goes() {
     run(here!(), || {
-        let Some(server) = server() else { return };
+        let Some(server) = Dnsmasq::start() else { return };
         let _proxy = Proxy::start("");
         let (net, mac) = server.container("c1");
         let leased = lease("c1", &mac);
@@ -111,7 +102,7 @@ fn a_container_has_a_lease_until_it_goes() {
 #[test]
 fn a_lease_is_renewed_and_rebound_when_its_server_has_moved() {
     run(here!(), || {
-        let Some(server) = server() else { return };
+        let Some(server) = Dnsmasq::start() else { return };
         let _proxy = Proxy::start("");
         let (net, mac) = server.container("c1");
         let leased = lease("c1", &mac);
@@ -130,7 +121,7 @@ fn a_lease_is_renewed_and_rebound_when_its_server_has_moved() {
 #[test]
 fn an_address_that_the_server_takes_away_is_exchanged() {
     run(here!(), || {
-        let Some(mut server) = server() else { return };
+        let Some(mut server) = Dnsmasq::start() else { return };
         let _proxy = Proxy::start("");
         let (net, mac) = server.container("c1");
         let leased = lease("c1", &mac);
@@ -156,7 +147,7 @@ fn an_address_that_the_server_takes_away_is_exchanged() {
 #[test]
 fn a_proxy_takes_up_the_leases_of_one_that_was_killed() {
     run(here!(), || {
-        let Some(server) = server() else { return };
+        let Some(server) = Dnsmasq::start() else { return };
         let proxy = Proxy::start("");
         let (net, mac) = server.container("c1");
         let (_gone, gone_mac) = server.container("c2");
@@ -181,7 +172,7 @@ fn a_proxy_takes_up_the_leases_of_one_that_was_killed() {
 #[test]
 fn what_does_not_work_is_told_in_the_words_that_users_know() {
     run(here!(), || {
-        let Some(mut server) = server() else { return };
+        let Some(mut server) = Dnsmasq::start() else { return };
         let (_net, mac) = server.container("c1");
         let refused = |wanted: &Wanted| setup(Path::new(SOCKET), wanted).unwrap_err().to_string();
         let unheard = refused(&wanted("c1", &mac));

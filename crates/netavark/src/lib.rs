@@ -12,6 +12,7 @@ mod error;
 mod firewall;
 mod host;
 mod input;
+mod leases;
 mod options;
 mod plugin;
 mod ports;

@@ -8,7 +8,7 @@ use linkspan_aardvark::{Entry, Start};
 
 use crate::drivers::{self, Driver, Job, Made, Plan};
 use crate::update::DNS;
-use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
+use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status, leases};
 
 /// The name server, unless the command line names one.
 const SERVER: &str = "/usr/libexec/podman/aardvark-dns";
@@ -70,7 +70,7 @@ fn make(
 ) -> Result<Vec<Made>, Error> {
     let mut all = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
-        match plan.setup(host) {
+        match set_up(host, &jobs[index], plan.as_ref()) {
             Ok(made) => all.push(made),
             Err(error) => {
                 undo(host, &jobs[..index], drivers);
@@ -79,6 +79,20 @@ fn make(
         }
     }
     Ok(all)
+}
+
+/// Sets one network up, with what is leased for it.
+fn set_up(host: &mut Host<'_>, job: &Job<'_>, plan: &dyn Plan) -> Result<Made, Error> {
+    let mut made = plan.setup(host)?;
+    match leases::complete(job, &mut made) {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            if let Err(other) = job.remove(host) {
+                eprintln!("failed to cleanup network {} after setup failed: {other}", job.network.name);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Has the name server know the container, if there is one.

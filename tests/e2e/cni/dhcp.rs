@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bridge::runtime;
 use super::calling::{Call, LINKS, install};
-use crate::support::{Dnsmasq, Net, here, run, run_tool, sh, skip, until};
+use crate::support::{Dnsmasq, Net, here, run, run_tool, sh, until};
 
 const SOCKET: &str = "/run/cni/dhcp.sock";
 
@@ -32,18 +32,6 @@ impl Drop for Daemon {
     }
 }
 
-/// The server on a LAN whose bridge on the host is `lan`.
-fn server() -> Option<Dnsmasq> {
-    let Some(server) = Dnsmasq::start() else {
-        skip("dnsmasq is not installed");
-        return None;
-    };
-    sh("ip link add lan address 02:00:00:00:77:02 type bridge && ip link set lan up");
-    sh("ip link add tolan type veth peer name tohost netns server && ip link set tolan master lan up");
-    server.net.sh("ip link set tohost master br0 up");
-    Some(server)
-}
-
 fn on_lan(kind: &str) -> Runtime {
     let ipam =
         json!({ "type": "dhcp", "provide": [{ "option": "host-name", "value": "pod" }], "priority": 42 });
@@ -60,7 +48,7 @@ fn address(result: &Value) -> String {
 #[test]
 fn containers_have_leases_on_bridge_and_macvlan() {
     run(here!(), || {
-        let Some(server) = server() else { return };
+        let Some(server) = Dnsmasq::of_host() else { return };
         let _daemon = Daemon::start("-pidfile /run/dhcp.pid");
         for kind in ["bridge", "macvlan"] {
             let runtime = on_lan(kind);
@@ -96,7 +84,7 @@ fn containers_have_leases_on_bridge_and_macvlan() {
 #[test]
 fn what_the_runtime_knows_no_more_is_given_back_and_a_new_daemon_goes_on() {
     run(here!(), || {
-        let Some(server) = server() else { return };
+        let Some(server) = Dnsmasq::of_host() else { return };
         let daemon = Daemon::start("");
         let runtime = on_lan("bridge");
         let (one, other) = (Attachment::of("one"), Attachment::of("other"));
@@ -118,7 +106,7 @@ fn what_the_runtime_knows_no_more_is_given_back_and_a_new_daemon_goes_on() {
 #[test]
 fn a_lease_that_is_refused_takes_the_interface_down() {
     run(here!(), || {
-        let Some(mut server) = server() else { return };
+        let Some(mut server) = Dnsmasq::of_host() else { return };
         let _daemon = Daemon::start("-resendtimeout 2s");
         let runtime = on_lan("bridge");
         let (net, pod) = (Net::new("pod"), Attachment::of("pod"));

@@ -3,4 +3,5 @@
 mod calling;
 mod devices;
 mod firewall;
+mod leases;
 mod plugins;

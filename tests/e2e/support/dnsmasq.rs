@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use linkspan_lab::{Net, run_tool, sh};
+use linkspan_lab::{Net, run_tool, sh, skip};
 
 /// Who waits longer waits in vain.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -40,12 +40,22 @@ impl Dnsmasq {
         // Debian keeps it where only root's PATH looks.
         let (found, program) = run_tool("PATH=$PATH:/usr/sbin command -v dnsmasq");
         if !found {
+            skip("dnsmasq is not installed");
             return None;
         }
         let net = Net::new("server");
         net.sh("ip link add br0 type bridge && ip address add 10.77.0.1/24 dev br0 && ip link set br0 up");
         let mut server = Self { net, program: program.trim().to_owned(), child: None };
         server.serve("10.77.0.50,10.77.0.59", "");
+        Some(server)
+    }
+
+    /// The same on a LAN of the host, whose bridge there is `lan`.
+    pub fn of_host() -> Option<Self> {
+        let server = Self::start()?;
+        sh("ip link add lan address 02:00:00:00:77:02 type bridge && ip link set lan up");
+        sh("ip link add tolan type veth peer name tohost netns server && ip link set tolan master lan up");
+        server.net.sh("ip link set tohost master br0 up");
         Some(server)
     }
 

@@ -16,7 +16,7 @@ use linkspan_engine::FitRequest;
 use linkspan_model::{Attachment, IfName, Invalid, Mac, Name};
 use linkspan_plan::Failure;
 
-use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status};
+use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork, Status, leases};
 
 /// What parts of endpoints are known by.
 pub const OWNER: &str = "netavark";
@@ -153,11 +153,20 @@ impl Job<'_> {
         self.options.networks.is_list
     }
 
+    /// Gives back what is leased for the endpoint, and takes it away with all that was made for it, as far as it is there.
+    ///
+    /// # Errors
+    /// The first, after both were tried.
+    pub fn detach(&self, host: &mut Host<'_>) -> Result<(), Error> {
+        let given_back = leases::give_back(self, host);
+        self.remove(host).and(given_back)
+    }
+
     /// Takes the endpoint away with all that was made for it, as far as it is there.
     ///
     /// # Errors
     /// If something is left.
-    pub fn detach(&self, host: &mut Host<'_>) -> Result<(), Error> {
+    pub fn remove(&self, host: &mut Host<'_>) -> Result<(), Error> {
         host.engine()?.detach(&self.attachment()?)?;
         Ok(())
     }
