@@ -22,6 +22,8 @@ use crate::rooms::Rooms;
 const GLANCE: Duration = Duration::from_secs(1);
 /// How long it stays when nobody needs it: the next sandbox is often not far.
 const GRACE: Duration = Duration::from_secs(3);
+/// Between two looks whether anybody is left on this host.
+const LONELY: Duration = Duration::from_secs(30);
 /// How long who has connected may take to say why.
 const WORD: Duration = Duration::from_millis(100);
 /// The most bytes of an answer over UDP (as the DNS flag day of 2020 has it).
@@ -74,7 +76,7 @@ pub fn serve(engine: Engine<Host>, state: &Path, run: PathBuf, is_given: bool) -
     let mut agent = Agent { engine, roll: Roll::new(), rooms: Rooms::new(server) };
     // Whoever has started it asks for one, and is told what went wrong.
     _ = agent.read_all();
-    let (mut needed, mut looked) = (Instant::now(), Instant::now());
+    let (mut needed, mut looked, mut lonely) = (Instant::now(), Instant::now(), Instant::now());
     while (post.mark(), mark(state)) == marks {
         if let Ok(Some(stream)) = station::accept_within(&listener, GLANCE) {
             agent.hear(stream);
@@ -82,6 +84,12 @@ pub fn serve(engine: Engine<Host>, state: &Path, run: PathBuf, is_given: bool) -
         if looked.elapsed() >= GLANCE {
             agent.look();
             looked = Instant::now();
+        }
+        if lonely.elapsed() >= LONELY {
+            if station::is_alone() {
+                break;
+            }
+            lonely = Instant::now();
         }
         if !agent.rooms.is_empty() {
             needed = Instant::now();

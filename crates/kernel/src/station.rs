@@ -1,13 +1,16 @@
 //! A process of ours that others speak to over a socket, and that they start if it is not there.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
 use linkspan_plan::KernelError;
+use nix::sys::prctl;
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect as net_connect, setsockopt, socket,
@@ -26,11 +29,13 @@ pub fn start(arguments: &[OsString], listener: &UnixListener) -> Result<(), Kern
     detached::start(arguments, listener.as_fd(), "start the agent")
 }
 
-/// The socket that [`start`] gave to this process.
+/// The socket that [`start`] gave to this process, which is called as the program is from now on.
 ///
 /// # Errors
 /// If there is none: somebody has started this program by hand.
 pub fn inherited() -> Result<UnixListener, KernelError> {
+    // The name that it has is that of the link by which it was executed.
+    _ = prctl::set_name(c"linkspan");
     let given = detached::given();
     given.map(UnixListener::from).map_err(|errno| Refusal::from(errno).of("find the socket to serve"))
 }
@@ -68,4 +73,19 @@ pub fn allow_many_files() {
         // SAFETY: the limit is live, and only read.
         _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     }
+}
+
+/// Whether this process is in a user namespace that nobody else is in, so that nobody is left to need it: the hosts that
+/// tests and people make for themselves end so. Nobody is alone among the users of the machine.
+pub fn is_alone() -> bool {
+    let users =
+        |process: &Path| fs::metadata(process.join("ns/user")).ok().map(|facts| (facts.dev(), facts.ino()));
+    let own = users(Path::new("/proc/self"));
+    if own.is_none() || own == users(Path::new("/proc/1")) {
+        return false;
+    }
+    let id = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut others = processes.filter(|process| process.file_name() != id.as_str());
+    !others.any(|process| users(&process.path()) == own)
 }

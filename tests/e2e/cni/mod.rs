@@ -11,6 +11,7 @@ mod ipam;
 mod loopback;
 mod migrate;
 mod mixed;
+mod names;
 mod protocol;
 mod ptp;
 mod routing;
