@@ -116,3 +116,88 @@ fn is_end(error: &io::Error) -> bool {
             | ErrorKind::ConnectionRefused
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// A run directory of one test's own, gone with it.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("linkspan-door-{test}-{}", std::process::id()));
+            _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn door(&self) -> Door {
+            Door::new(&self.0, &self.0)
+        }
+
+        /// Somebody who hears one line at a time, and gives these answers.
+        fn agent(&self, answers: &'static [&'static str]) -> thread::JoinHandle<Vec<String>> {
+            let listener = UnixListener::bind(self.0.join("agent.sock")).unwrap();
+            thread::spawn(move || {
+                let hear = |answer: &&str| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let mut line = String::new();
+                    BufReader::new(&stream).read_line(&mut line).unwrap();
+                    // Who only tells something may be gone by now.
+                    _ = stream.write_all(answer.as_bytes());
+                    line
+                };
+                answers.iter().map(hear).collect()
+            })
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_told_and_the_answer_waited_for() {
+        let directory = Directory::new("told");
+        let agent = directory.agent(&[DONE, "no such store", DONE]);
+        let mut door = directory.door();
+        assert_eq!(door.changed(Some(&"web".parse().unwrap()), true), Ok(()));
+        assert_eq!(door.changed(None, true), Err("no such store".to_owned()));
+        door.left(&"db".parse().unwrap());
+        assert_eq!(agent.join().unwrap(), ["web\n", "\n", "db\n"]);
+    }
+
+    #[test]
+    fn who_does_not_ask_starts_nobody() {
+        let directory = Directory::new("nobody");
+        // What a killed agent leaves is nobody.
+        drop(UnixListener::bind(directory.0.join("agent.sock")).unwrap());
+        let mut door = directory.door();
+        assert_eq!(door.changed(Some(&"web".parse().unwrap()), false), Ok(()));
+        door.left(&"web".parse().unwrap());
+    }
+
+    #[test]
+    fn one_that_ends_before_it_has_heard_is_asked_again() {
+        let directory = Directory::new("again");
+        let agent = directory.agent(&["", DONE]);
+        assert_eq!(directory.door().changed(Some(&"web".parse().unwrap()), true), Ok(()));
+        assert_eq!(agent.join().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_not_waited_for_forever() {
+        let directory = Directory::new("silent");
+        let _listener = UnixListener::bind(directory.0.join("agent.sock")).unwrap();
+        let error = directory.door().changed(Some(&"web".parse().unwrap()), true).unwrap_err();
+        assert!(error.contains("says nothing"), "{error}");
+    }
+}

@@ -18,7 +18,7 @@ const DESCRIPTION: [&str; 12] = [
     "options",
 ];
 /// What every configuration may have.
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 18] = [
     "cniVersion",
     "name",
     "type",
@@ -33,6 +33,7 @@ const COMMON: [&str; 17] = [
     "bandwidth",
     "mac",
     "gwPriority",
+    "names",
     "disableCheck",
     "disableGC",
     "comment",
