@@ -184,10 +184,9 @@ fn peer_dnsmasq(directory: &Path, net: u8) -> Result<Process> {
 /// Starts dnsmasq; it answers when this returns.
 fn dnsmasq(arguments: &[&str], address: &str) -> Result<Process> {
     let listen = format!("--listen-address={address}");
-    let fixed =
-        ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"];
+    let fixed = ["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"];
     let mut command = Command::new(run::find("dnsmasq").unwrap_or_default());
-    command.args(fixed).args(["--user=root", "--pid-file=", "--log-facility=-", &listen]).args(arguments);
+    command.args(fixed).args(["--pid-file=", "--log-facility=-", &listen]).args(arguments);
     let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().doing("cannot start dnsmasq")?;
     let process = Process { child: Some(child), number: PathBuf::new() };
     let deadline = Instant::now() + PATIENCE;
