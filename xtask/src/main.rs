@@ -1,10 +1,12 @@
-//! Developer commands: `cargo xtask vm`, `cargo xtask guest`, `cargo xtask bench`, `cargo xtask soak`.
+//! Developer commands: `cargo xtask vm`, `cargo xtask guest`, `cargo xtask bench`, `cargo xtask soak`,
+//! `cargo xtask churn`, `cargo xtask fuzz-cni`.
 #![allow(
     clippy::disallowed_methods,
     reason = "developer commands start programs: that is what they measure and compare with"
 )]
 
 mod bench;
+mod churn;
 mod failure;
 mod flags;
 mod fuzz;
@@ -31,9 +33,12 @@ usage: cargo xtask vm [--memory MIB] [--cpus N] [--timeout SECONDS] [--share DIR
            for in PATH); --check fails if a goal is missed.
        cargo xtask soak [--count N] [--seed N]
            Kill linkspan at random instants, repair, look for what was left behind.
+       cargo xtask churn [--count N] [--rate N] [--lanes N] [--netavark FILE]
+           Let N containers come and go on Podman's networks while names are asked for at a rate a second: a question
+           that is lost or answered wrong is a failure, and so is a late answer.
        cargo xtask fuzz-cni [--minutes N] [--seed N] [--case N] [--only PLUGIN,...]
            Start CNI plugins with mutated environments and configurations, look for panics, hangs and leaks.
-       bench, soak and fuzz-cni also take --linkspan FILE, instead of building it, and --state DIR, where their
+       bench, soak, churn and fuzz-cni also take --linkspan FILE, instead of building it, and --state DIR, where their
        databases are (the target directory if not given).
 ";
 
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         "guest" => vm::guest(rest),
         "bench" => bench::run(rest),
         "soak" => soak::run(rest),
+        "churn" => churn::run(rest),
         "fuzz-cni" => fuzz::run(rest),
         "serve" => bench::traffic::serve(rest),
         "connect" => bench::traffic::connect(rest),

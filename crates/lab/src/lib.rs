@@ -8,11 +8,13 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backend;
 mod capture;
 mod conflist;
 mod fuzz;
 mod machine;
 mod net;
+mod questions;
 mod random;
 mod root;
 mod tool;
@@ -28,11 +30,13 @@ use linkspan_kernel::isolation::isolated_into;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::alarm;
 
+pub use backend::{Backend, Churned, Guest, churn};
 pub use capture::Capture;
 pub use conflist::{Attachment, Outcome, PluginFailure, Runtime};
 pub use fuzz::{Case, Count, Fuzz};
 pub use machine::may_open_taps;
 pub use net::{Net, wire};
+pub use questions::Replies;
 pub use random::{Random, from_env};
 pub use root::run_as_root;
 pub use tool::{run as run_tool, sh};
