@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use linkspan_model::{Id, Name, Sandbox};
+use linkspan_model::{Id, Name, NamespaceSource, Sandbox};
 use linkspan_plan::{Kernel, Namespace, Scope, Step};
 use linkspan_store::{JournalEntry, Lock, Mode, Object, StoreError};
 
@@ -198,8 +198,21 @@ impl<K: Kernel> Engine<K> {
         }
         let scope = Scope { pins: [sandbox.netns_name().clone()].into(), ..Scope::default() };
         let pinned = self.kernel.observe(&scope)?.namespaces.remove(sandbox.netns_name());
-        // A path is what the kernel gives for a pin that pins nothing.
-        Ok(matches!(pinned, None | Some(Namespace::Path(_))) || self.is_deserted(sandbox)?)
+        match pinned {
+            None => Ok(true),
+            // A path is what the kernel gives for a pin that pins nothing.
+            Some(Namespace::Path(_)) => Ok(!self.is_pinned_elsewhere(sandbox)),
+            Some(_) => self.is_deserted(sandbox),
+        }
+    }
+
+    /// Whether a runtime's file still stands for the namespace, so that the pin is only in another mount namespace: without
+    /// privileges Podman makes one for each command.
+    fn is_pinned_elsewhere(&mut self, sandbox: &Sandbox) -> bool {
+        match &sandbox.namespace {
+            NamespaceSource::Path(path) if sandbox.of_runtime => self.kernel.look_into(path).is_ok(),
+            _ => false,
+        }
     }
 
     /// Removes `sandbox` if nothing holds it any more and nobody is at work on it.
