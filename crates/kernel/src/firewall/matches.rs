@@ -182,13 +182,13 @@ impl Rule {
     }
 
     /// Neither into a bridge of ours nor back into the one it came from.
-    pub(super) fn to_outside(self) -> Self {
+    pub(super) fn leaves(self) -> Self {
         self.oifname_not("bridges").iifname_oifname_not("same_bridge")
     }
 
     /// To the outside, with the address that it takes there in register 0.
     pub(super) fn outbound(self, map: &'static str) -> Self {
-        self.to_outside().meta(Meta::Iifname, 0).map(map)
+        self.leaves().meta(Meta::Iifname, 0).map(map)
     }
 
     pub(super) fn iifname_ether_saddr_not(self, set: &'static str) -> Self {

@@ -347,8 +347,8 @@ fn postrouting() -> Vec<Rule> {
         rule().ct(Ct::Status).any_of(DNAT).ip6_daddr_within("masquerade_to6").masquerade(),
         rule().nfproto(NFPROTO_IPV4).ip_daddr_to_one().outbound("outbound4").snat(NFPROTO_IPV4),
         rule().nfproto(NFPROTO_IPV6).ip6_daddr_to_one().outbound("outbound6").snat(NFPROTO_IPV6),
-        rule().iifname("masqueraded").nfproto(NFPROTO_IPV4).ip_daddr_to_one().to_outside().masquerade(),
-        rule().iifname("masqueraded").nfproto(NFPROTO_IPV6).ip6_daddr_to_one().to_outside().masquerade(),
+        rule().iifname("masqueraded").nfproto(NFPROTO_IPV4).ip_daddr_to_one().leaves().masquerade(),
+        rule().iifname("masqueraded").nfproto(NFPROTO_IPV6).ip6_daddr_to_one().leaves().masquerade(),
         rule().ip_saddr_within("masquerade4").ip_daddr_to_one().ip_daddr_not_within("home4").masquerade(),
         rule().ip6_saddr_within("masquerade6").ip6_daddr_to_one().ip6_daddr_not_within("home6").masquerade(),
     ]
