@@ -12,7 +12,7 @@ tools=(
   ovsdb-server:openvswitch-common ovs-vswitchd:openvswitch-switch ovs-vsctl:openvswitch-switch
   /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables containerd:containerd runc:runc
   podman:podman crun:crun busybox:busybox-static sqlite3:sqlite3 slirp4netns:slirp4netns newuidmap:uidmap
-  dig:bind9-dnsutils dnsmasq:dnsmasq-base
+  dig:bind9-dnsutils dnsmasq:dnsmasq-base firewalld:firewalld dbus-daemon:dbus-daemon
 )
 
 # Debian keeps some of them where only root's PATH looks.

@@ -10,7 +10,7 @@ use super::calling::{Backend, Said};
 use crate::support::*;
 
 /// A container of its own on a network of its own: 10.89.N.2 and fd89:N::2, on the bridge `podmanN`.
-struct Place {
+pub struct Place {
     name: String,
     number: u8,
     options: Value,
@@ -22,7 +22,7 @@ struct Place {
 }
 
 impl Place {
-    fn new(number: u8, options: Value) -> Self {
+    pub fn new(number: u8, options: Value) -> Self {
         let name = format!("c{number}");
         Self {
             name,
@@ -37,23 +37,23 @@ impl Place {
     }
 
     /// Publishes a port of both protocols, at 80 inside.
-    fn publishing(mut self, port: u16) -> Self {
+    pub fn publishing(mut self, port: u16) -> Self {
         let mapping = |protocol| json!({"host_ip": "", "host_port": port, "container_port": 80, "range": 1, "protocol": protocol});
         self.ports = json!([mapping("tcp"), mapping("udp")]);
         self
     }
 
-    fn with(mut self, more: Value) -> Self {
+    pub fn with(mut self, more: Value) -> Self {
         self.more = more;
         self
     }
 
-    fn env(mut self, key: &str, value: &str) -> Self {
+    pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    fn flags(mut self, flags: &str) -> Self {
+    pub fn flags(mut self, flags: &str) -> Self {
         self.flags = flags.to_owned();
         self
     }
@@ -81,21 +81,21 @@ impl Place {
         })
     }
 
-    fn call(&self, command: &str) -> Said {
+    pub fn call(&self, command: &str) -> Said {
         let line = format!("{} {command} /run/netns/{}", self.flags, self.name);
         let backend = self.environment.iter().fold(Backend::new(), |call, (key, value)| call.env(key, value));
         backend.args(&line).with(&self.input())
     }
 
     /// Sets it up and serves both protocols in it.
-    fn up(&self) -> Net {
+    pub fn up(&self) -> Net {
         let net = Net::pinned(&self.name);
         self.call("setup").result();
         serve_both(&net, 80);
         net
     }
 
-    fn down(&self) {
+    pub fn down(&self) {
         let said = self.call("teardown");
         assert_eq!(said.code, Some(0), "{said:?}");
     }
@@ -113,7 +113,7 @@ fn seen(from: &Net, protocol: Protocol, address: &str) -> String {
 
 /// A host with a neighbour that both families lead to, and containers' namespaces `c0` and so on. What is made once per host
 /// is there.
-fn world(containers: u8) -> World {
+pub fn world(containers: u8) -> World {
     let world = World::new();
     (0..containers).for_each(|number| drop(Net::new(&format!("c{number}"))));
     let first = Place::new(0, json!({})).publishing(7999);

@@ -4,4 +4,5 @@ mod calling;
 mod devices;
 mod firewall;
 mod leases;
+mod firewalld;
 mod plugins;
