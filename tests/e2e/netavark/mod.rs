@@ -3,6 +3,6 @@
 mod calling;
 mod devices;
 mod firewall;
-mod leases;
 mod firewalld;
+mod leases;
 mod plugins;
