@@ -53,8 +53,9 @@ impl Dnsmasq {
     /// The same on a LAN of the host, whose bridge there is `lan`.
     pub fn of_host() -> Option<Self> {
         let server = Self::start()?;
-        sh("ip link add lan address 02:00:00:00:77:02 type bridge && ip link set lan up");
-        sh("ip link add tolan type veth peer name tohost netns server && ip link set tolan master lan up");
+        sh("ip link add lan address 02:00:00:00:77:02 type bridge && ip link set lan addrgenmode none up");
+        sh("ip link add tolan type veth peer name tohost netns server");
+        sh("ip link set tolan addrgenmode none && ip link set tolan master lan up");
         server.net.sh("ip link set tohost master br0 up");
         Some(server)
     }
