@@ -5,6 +5,7 @@
 mod cni;
 mod crowd;
 mod disk;
+mod dns;
 mod fuzz;
 mod growth;
 mod host;
