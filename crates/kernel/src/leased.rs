@@ -19,6 +19,8 @@ use crate::rtnl::{address, device};
 
 // linux/if_ether.h
 const ETH_P_IP: u16 = 0x0800;
+/// The metric of routes, which Podman's other networks have too.
+const METRIC: u32 = 100;
 /// The UDP port of a client (RFC 2131).
 const CLIENT_PORT: u32 = 68;
 
@@ -135,7 +137,7 @@ impl Interface {
             source: None,
             table: libc::RT_TABLE_MAIN.into(),
             scope: if via.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK },
-            priority: None,
+            priority: Some(METRIC),
             mtu: None,
             advmss: None,
         }
