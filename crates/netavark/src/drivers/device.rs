@@ -13,9 +13,8 @@ use crate::addresses::Addresses;
 use crate::options::DeviceOptions;
 use crate::{Error, Host, Interface, Status};
 
-/// The metric of default routes: lower than a bridge's since Podman 6, so that these go first.
+/// The metric of default routes: lower than a bridge's, so that these go first.
 const METRIC: u32 = 99;
-const FORMER_METRIC: u32 = 100;
 
 /// The drivers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,8 +152,7 @@ impl Place<'_> {
     fn routes(&self, kernel: &mut Kernel) -> Result<Vec<Fixture>, Error> {
         let mut routes = Vec::new();
         if !self.job.network.internal && !self.options.no_default_route {
-            let default = if self.job.is_podman6() { METRIC } else { FORMER_METRIC };
-            let metric = self.options.metric.unwrap_or(default);
+            let metric = self.options.metric.unwrap_or(METRIC);
             routes.extend(inside::default_routes(&self.ifname, &self.addresses, metric));
         }
         routes.extend(inside::static_routes(kernel, self.job.netns, &self.ifname, &self.addresses)?);
