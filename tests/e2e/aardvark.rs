@@ -246,6 +246,26 @@ fn names_are_there_when_a_set_up_returns() {
 }
 
 #[test]
+fn a_server_that_was_killed_is_replaced() {
+    run(here!(), || {
+        let pair = pair(None, None);
+        let net = Net::new("c2");
+        assert!(pair.call("setup", 2).0);
+        let killed = server();
+        sh(&format!("kill -9 {killed}"));
+        ends(&killed);
+        let _other = Net::new("c3");
+        assert!(pair.call("setup", 3).0);
+        assert_ne!(server(), killed);
+        assert_eq!(asked(&net, "10.89.7.1", "too3"), "10.89.7.3");
+        assert_eq!(asked(&net, "10.89.7.1", "box2"), "10.89.7.2");
+        sh(&format!("kill -9 {}", server()));
+        assert!(pair.call("teardown", 2).0 && pair.call("teardown", 3).0);
+        assert!(!fs::exists(format!("{DIRECTORY}/net")).unwrap());
+    });
+}
+
+#[test]
 fn anothers_backend_drives_the_server() {
     run(here!(), || {
         let Some(netavark) = theirs("netavark") else { return };

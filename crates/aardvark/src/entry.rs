@@ -153,11 +153,11 @@ fn refuse_loops(entries: &[Entry]) -> Result<(), Error> {
     })
 }
 
-/// That a name server is the server's own address.
+/// That a name server is the server's own address, in words that callers look for.
 pub fn own_server(what: &str, server: &IpAddr, network: &str) -> Error {
     Error::because(
         format_args!("{what} {server} is the gateway of network {network:?}"),
-        "names would be looked up in a circle",
+        "this would cause aardvark-dns to forward queries to itself",
     )
 }
 
