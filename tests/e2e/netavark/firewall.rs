@@ -1,7 +1,7 @@
 //! The host's firewall: what a network is kept from, what goes out and how, and what comes back after somebody flushed it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -278,6 +278,27 @@ fn all_comes_back_after_a_flush_and_connections_go_on() {
         other.down();
         let listed = sh("nft list ruleset");
         assert!(!listed.contains("podman1") && !listed.contains("10.89."), "{listed}");
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_sending_reaches_who_has_the_port_now() {
+    run(here!(), || {
+        let world = world(3);
+        let client = world.outside.enter(|| UdpSocket::bind("192.0.2.9:0").unwrap());
+        client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut answered = || {
+            client.send_to(b"who?", "192.0.2.1:8001").unwrap();
+            client.recv_from(&mut [0; 64]).is_ok()
+        };
+        assert!(!answered());
+        let places = [1, 2].map(|number| Place::new(number, json!({})).publishing(8001));
+        for place in &places {
+            let _net = place.up();
+            assert!(answered(), "{}", place.name);
+            place.down();
+            assert!(!answered());
+        }
     });
 }
 
