@@ -271,3 +271,16 @@ fn a_container_of_others_is_answered_until_it_is_left() {
         assert_eq!(bare.sh("nft list ruleset"), "");
     });
 }
+
+#[test]
+fn who_answers_goes_with_a_host_that_everybody_has_left() {
+    run(here!(), || {
+        let create = format!(
+            "{BINARY} network create --subnet 10.7.0.0/24 lab && {BINARY} sandbox create --net lab web"
+        );
+        let host = "mount -t tmpfs none /run && mkdir /run/netns && ip link set lo up";
+        sh(&format!("unshare -Urmn sh -c '{host} && export {ENVIRONMENT} && {create}'"));
+        assert!(agent().is_some());
+        eventually("the agent goes", || agent().is_none());
+    });
+}

@@ -23,7 +23,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How long it stays when nobody needs it: the next sandbox is often not far.
 const GRACE: Duration = Duration::from_secs(3);
 /// Between two looks whether anybody is left on this host.
-const LONELY: Duration = Duration::from_secs(30);
+const LONELY: Duration = Duration::from_secs(5);
 /// How long who has connected may take to say why.
 const WORD: Duration = Duration::from_millis(100);
 /// The most bytes of an answer over UDP (as the DNS flag day of 2020 has it).

@@ -84,8 +84,10 @@ pub fn is_alone() -> bool {
     if own.is_none() || own == users(Path::new("/proc/1")) {
         return false;
     }
-    let id = std::process::id().to_string();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut others = processes.filter(|process| process.file_name() != id.as_str());
+    // What else is there, as `self`, is none of others.
+    let number = |process: &fs::DirEntry| process.file_name().to_str()?.parse::<u32>().ok();
+    let mut others =
+        processes.filter(|process| number(process).is_some_and(|number| number != std::process::id()));
     !others.any(|process| users(&process.path()) == own)
 }
