@@ -68,7 +68,7 @@ fn addresses(net: &Net) -> String {
 #[test]
 fn a_container_has_a_lease_until_it_goes() {
     run(here!(), || {
-        let Some(server) = Dnsmasq::start() else { return };
+        let Some(mut server) = Dnsmasq::start() else { return };
         let _proxy = Proxy::start("");
         let (net, mac) = server.container("c1");
         let leased = lease("c1", &mac);
@@ -88,14 +88,20 @@ fn a_container_has_a_lease_until_it_goes() {
         assert_eq!(server.leased(), [format!("{address} host-c1 {}", id.join(":"))]);
         assert_eq!(file()[&mac][0]["yiaddr"], address.to_string());
         // Another one beside it.
-        let (_other, other_mac) = server.container("c2");
+        let (other, other_mac) = server.container("c2");
         assert_ne!(lease("c2", &other_mac).address, leased.address);
-        // A namespace is not kept alive by its lease.
         teardown(Path::new(SOCKET), &wanted("c1", &mac)).unwrap();
         until("the lease is given back", || server.leased().len() == 1);
         assert_eq!((file().get(&mac), file().as_object().map(|all| all.len())), (None, Some(1)));
         // Once more is no error.
         teardown(Path::new(SOCKET), &wanted("c1", &mac)).unwrap();
+        // A namespace is not kept alive by its lease, also while nobody answers.
+        server.stop();
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        drop(other);
+        sh("ip netns delete c2");
+        until("the device is gone", || !server.net.succeeds("ip link show c2"));
+        until("the lease is let go", || file().as_object().is_some_and(|all| all.is_empty()));
     });
 }
 

@@ -20,6 +20,8 @@ use crate::message::Identity;
 
 /// No message is longer on Ethernet.
 const LONGEST: usize = 2048;
+/// How long an answer is waited for: the interface keeps its namespace alive as long as it is open.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long nothing is heard after an error.
 const DEAF: Duration = Duration::from_millis(100);
 
@@ -85,12 +87,13 @@ struct Port {
     interface: Interface,
     /// The very packet socket: the runtime waits for datagrams of any family alike, and has no type for these.
     packets: UnixDatagram,
+    opened: Instant,
 }
 
 impl Port {
     fn new(interface: Interface) -> io::Result<Self> {
         let packets = StdDatagram::from(interface.packets().as_fd().try_clone_to_owned()?);
-        Ok(Self { packets: UnixDatagram::from_std(packets)?, interface })
+        Ok(Self { packets: UnixDatagram::from_std(packets)?, interface, opened: Instant::now() })
     }
 }
 
@@ -141,14 +144,6 @@ impl Keeper {
     /// If the interface cannot be used.
     pub async fn next(&mut self) -> Result<Event, KernelError> {
         loop {
-            if self.client.listens() {
-                match self.open() {
-                    Err(error) if error.failure == Failure::NotFound => return Ok(Event::Gone),
-                    opened => opened?,
-                }
-            } else {
-                self.port = None;
-            }
             let actions = match self.wait().await {
                 Some((mac, message)) => {
                     let actions = self.client.hear(&message, self.clock.now());
@@ -157,7 +152,15 @@ impl Keeper {
                     }
                     actions
                 }
-                None => self.client.tick(self.clock.now()),
+                None => {
+                    // Anew each time: what was opened long ago may have been removed since.
+                    self.port = None;
+                    match self.open() {
+                        Err(error) if error.failure == Failure::NotFound => return Ok(Event::Gone),
+                        opened => opened?,
+                    }
+                    self.client.tick(self.clock.now())
+                }
             };
             let mut event = None;
             for action in actions {
@@ -166,6 +169,9 @@ impl Keeper {
                     None => event,
                     happened => happened,
                 };
+            }
+            if !self.client.listens() {
+                self.port = None;
             }
             if let Some(event) = event {
                 return Ok(event);
@@ -183,17 +189,19 @@ impl Keeper {
         self.act(action).map(drop)
     }
 
-    /// What somebody has sent to the client, with the sender's MAC; none when there is something to do.
+    /// What somebody has sent to the client, with the sender's MAC; none when there is something to do. The interface is let
+    /// go when no answer is to be expected any more.
     async fn wait(&mut self) -> Option<(Mac, Vec<u8>)> {
         let due = self.client.due().map(|due| self.clock.instant(due));
-        let over = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
+        let deaf = self.port.as_ref().map(|port| port.opened + ANSWER);
+        if deaf.is_some_and(|deaf| due.is_none_or(|due| deaf < due)) {
+            tokio::select! {
+                () = until(deaf) => self.port = None,
+                heard = heard(self.port.as_ref()) => return Some(heard),
             }
-        };
+        }
         tokio::select! {
-            () = over => None,
+            () = until(due) => None,
             heard = heard(self.port.as_ref()) => Some(heard),
         }
     }
@@ -256,6 +264,14 @@ impl Keeper {
         })?;
         self.port = Some(port);
         Ok(())
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
