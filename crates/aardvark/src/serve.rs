@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use linkspan_dns::{Config, Forwarder, ListenError, Server, Style, Upstream};
 use linkspan_kernel::daemon::{self, Side, Signal};
+use linkspan_kernel::station;
 
 use crate::Error;
 use crate::args::Run;
@@ -47,6 +48,7 @@ pub fn serve(run: Run) -> Result<bool, Error> {
         Side::Starter(starter) => Ok(starter.wait()),
         Side::Server(side) => {
             daemon::keep_signals(&KEPT);
+            station::allow_many_files();
             let keeper = Keeper::start(run)?;
             let socket = keeper.settle()?;
             side.stand_alone().map_err(|error| Error::new(error.to_string()))?;

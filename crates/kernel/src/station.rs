@@ -62,7 +62,7 @@ pub fn accept_within(listener: &UnixListener, limit: Duration) -> io::Result<Opt
     if events == 0 { Ok(None) } else { listener.accept().map(|(stream, _)| Some(stream)) }
 }
 
-/// Lets this process have as many files open as it may, for sockets in every sandbox.
+/// Lets this process have as many files open as it may, for sockets in every sandbox and of every question.
 #[allow(unsafe_code)]
 pub fn allow_many_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -1,26 +1,42 @@
 //! How many questions wait for others, and for whom.
 
 use std::collections::HashMap;
+use std::fs;
 
 use crate::Client;
 
-/// How many may wait in all; each takes a socket.
+/// How many may wait in all.
 const MOST: usize = 4096;
+/// Of so many descriptors one question may take one: each may be asked of three servers, and others need some too.
+const DESCRIPTORS: usize = 5;
 /// How many anyone may have waiting, as long as there is room.
 const ANYONE: usize = 32;
 
 /// Who waits. One asker gets half of the room that is left, so that there is always some for the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Crowd {
     each: HashMap<Client, usize>,
     all: usize,
+    most: usize,
 }
 
 impl Crowd {
+    /// Room for as many as this process may have sockets for.
+    pub fn new() -> Self {
+        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let files = files.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        Self::of(files.map_or(MOST, |files| (files / DESCRIPTORS).clamp(ANYONE, MOST)))
+    }
+
+    fn of(most: usize) -> Self {
+        Self { each: HashMap::new(), all: 0, most }
+    }
+
     /// Lets one more question of `client` wait, if there is room.
     pub fn enter(&mut self, client: &Client) -> bool {
         let count = self.each.get(client).copied().unwrap_or(0);
-        if self.all >= MOST || count >= ((MOST - self.all) / 2).max(ANYONE) {
+        if self.all >= self.most || count >= ((self.most - self.all) / 2).max(ANYONE) {
             return false;
         }
         self.each.insert(client.clone(), count + 1);
@@ -50,8 +66,13 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_what_the_process_may_open() {
+        assert!((ANYONE..=MOST).contains(&Crowd::new().most));
+    }
+
+    #[test]
     fn nobody_takes_all_the_room() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Crowd::of(MOST);
         let takes =
             |crowd: &mut Crowd, number| (0..MOST).take_while(|_| crowd.enter(&client(number))).count();
         let greedy = takes(&mut crowd, 1);

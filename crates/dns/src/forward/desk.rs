@@ -70,7 +70,7 @@ impl Desk {
             known: HashMap::new(),
             timers: BinaryHeap::new(),
             health: Health::default(),
-            crowd: Crowd::default(),
+            crowd: Crowd::new(),
             dice: Dice::default(),
             buffer: vec![0; BUFFER],
         })
