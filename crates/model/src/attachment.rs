@@ -98,6 +98,9 @@ pub struct Guests {
     /// Bridges whose traffic to the outside takes this address, of its family.
     #[serde(default)]
     pub outbound: BTreeSet<(IfName, IpAddr)>,
+    /// Bridges whose containers ask the host for names.
+    #[serde(default)]
+    pub named: BTreeSet<IfName>,
     /// Where a name server listens on addresses of the host, if not at port 53, where its clients ask.
     #[serde(default)]
     pub dns: BTreeSet<SocketAddr>,
@@ -125,6 +128,7 @@ impl Guests {
         self.isolation.extend(others.isolation.iter().map(|(bridge, level)| (bridge.clone(), *level)));
         self.masqueraded.extend(others.masqueraded.iter().cloned());
         self.outbound.extend(others.outbound.iter().cloned());
+        self.named.extend(others.named.iter().cloned());
         self.dns.extend(&others.dns);
         self.trusted.extend(&others.trusted);
         self.admitted.extend(others.admitted.iter().cloned());

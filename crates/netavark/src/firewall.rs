@@ -131,6 +131,7 @@ impl Firewall {
         let redirected = dns.iter().filter(|server| server.port() != DOMAIN);
         let guests = Guests {
             dns: redirected.copied().collect(),
+            named: if dns.is_empty() { BTreeSet::new() } else { own() },
             admitted: segment.admissions(drops),
             ..Guests::default()
         };

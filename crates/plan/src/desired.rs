@@ -86,6 +86,7 @@ fn policies(guests: &Guests) -> BTreeSet<Element> {
     elements.extend(bridges(&guests.internal, Element::Bridge));
     elements.extend(bridges(&guests.internal, Element::Internal));
     elements.extend(bridges(&guests.masqueraded, Element::Masquerade));
+    elements.extend(bridges(&guests.named, Element::Named));
     for (bridge, isolation) in &guests.isolation {
         elements.insert(Element::Segment(bridge.clone()));
         elements.extend(match isolation {

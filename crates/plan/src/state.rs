@@ -167,6 +167,9 @@ pub enum Element {
         /// The address.
         address: IpAddr,
     },
+    /// A bridge whose containers ask the host for names. They may, whatever else is not taken in by the table that it is in: as
+    /// with [`Backend`](Self::Backend).
+    Named(IfName),
     /// A port of a bridge by which only frames from this MAC enter; one a port. Not every kernel can see to that.
     Spoof {
         /// The port.
@@ -219,6 +222,7 @@ impl Element {
             Self::Isolated(_) => "isolated",
             Self::Strict(_) => "strict",
             Self::Outbound { address, .. } => of_family(*address, "outbound4", "outbound6"),
+            Self::Named(_) => "named",
             Self::Spoof { .. } => "own_mac",
             Self::Publish { host, .. } => match (Family::of(*host), host.is_unspecified()) {
                 (Family::V4, true) => "publish4_any",
@@ -282,7 +286,8 @@ impl Element {
             | Self::Sealed(name)
             | Self::Segment(name)
             | Self::Isolated(name)
-            | Self::Strict(name) => {
+            | Self::Strict(name)
+            | Self::Named(name) => {
                 write!(f, "{name}")
             }
             Self::Home(net) => write!(f, "{net}"),

@@ -152,6 +152,7 @@ pub fn firewall(elements: &BTreeSet<Element>) {
         Element::Isolated(_) => "does not meet other isolated segments",
         Element::Strict(_) => "does not meet any other segment",
         Element::Outbound { .. } => "what leaves from here takes this address",
+        Element::Named(_) => "who is on it asks the host for names",
         Element::Spoof { .. } => "only this MAC enters by this port",
         Element::Publish { .. } | Element::PublishRange { .. } | Element::Backend(_) => {
             "a published port, and where it leads"

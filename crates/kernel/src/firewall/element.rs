@@ -51,6 +51,7 @@ pub(super) fn entries(element: &Element) -> Option<Vec<Entry>> {
         | Element::Internal(name)
         | Element::ForeignGateway(name)
         | Element::Apart(name)
+        | Element::Named(name)
         | Element::Sealed(name)
         | Element::Segment(name)
         | Element::Isolated(name)
@@ -142,6 +143,7 @@ fn single(entry: &Entry) -> Option<Element> {
         "homes4" | "homes6" => home::subnet(key).map(Element::Home),
         "masquerade4" | "masquerade6" => address(key).map(Element::MasqueradeFrom),
         "masquerade_to4" | "masquerade_to6" => address(key).map(Element::MasqueradeTo),
+        "named" => ifname_of(key).map(Element::Named),
         "own_mac" => Some(Element::Spoof {
             port: ifname_of(key.get(..IFNAME)?)?,
             mac: Mac::from_bytes(key.get(IFNAME..IFNAME + 6)?.try_into().ok()?),
@@ -309,6 +311,7 @@ mod tests {
             Element::Segment("br-1".parse().unwrap()),
             Element::Isolated("br-1".parse().unwrap()),
             Element::Strict("br-1".parse().unwrap()),
+            Element::Named("br-1".parse().unwrap()),
             Element::Outbound { bridge: "br-1".parse().unwrap(), address: "192.0.2.1".parse().unwrap() },
             Element::Outbound { bridge: "br-1".parse().unwrap(), address: "2001:db8::1".parse().unwrap() },
             Element::MasqueradeFrom("10.0.0.2".parse().unwrap()),

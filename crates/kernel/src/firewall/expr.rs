@@ -38,7 +38,6 @@ pub(super) enum Meta {
     L4proto = 16,
     Iifgroup = 21,
     Oifgroup = 22,
-    Iifkind = 26,
 }
 
 /// A fact about the packet's connection that `ct` loads.

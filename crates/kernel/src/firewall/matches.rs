@@ -13,8 +13,6 @@ pub(super) const NFPROTO_IPV6: u8 = 10;
 const REPLY: u8 = 1;
 // linux/rtnetlink.h
 const RTN_LOCAL: u32 = 2;
-// linux/if.h
-const IFNAMSIZ: usize = 16;
 // linux/in.h
 const ICMPV6: u8 = 58;
 
@@ -44,12 +42,6 @@ impl Rule {
 
     pub(super) fn iifgroup_switches(self) -> Self {
         self.meta(Meta::Iifgroup, 0).equal(SWITCHES.to_ne_bytes())
-    }
-
-    pub(super) fn iifkind_bridge(self) -> Self {
-        let mut kind = b"bridge".to_vec();
-        kind.resize(IFNAMSIZ, 0);
-        self.meta(Meta::Iifkind, 0).equal(kind)
     }
 
     pub(super) fn oifgroup_ours(self) -> Self {

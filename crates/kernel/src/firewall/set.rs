@@ -31,7 +31,7 @@ pub(super) struct Set {
     comment: &'static str,
 }
 
-const COUNT: usize = 45;
+const COUNT: usize = 46;
 
 /// Every set, in the order that they are made in.
 pub(super) const SETS: [Set; COUNT] = [
@@ -99,6 +99,7 @@ pub(super) const SETS: [Set; COUNT] = [
     of_backend(range("ranges6_tcp", Ipv6)),
     of_backend(range("ranges6_udp", Ipv6)),
     of_backend(range("ranges6_sctp", Ipv6)),
+    of_backend(set("named", &[Ifname], "who is on it asks the host for names")),
     Set { family: Family::Bridge, ..set("own_mac", &[Ifname, Ether], "the only one that enters by it") },
 ];
 

@@ -255,7 +255,7 @@ fn loopback() -> [Chain; 2] {
 /// take in by it (a policy of drop), names are asked for of the host.
 fn backend() -> [Chain; 5] {
     let names =
-        |protocol| rule().iifkind_bridge().l4proto(protocol).dport(0).equal(DNS.to_be_bytes()).accept();
+        |protocol| rule().iifname("named").l4proto(protocol).dport(0).equal(DNS.to_be_bytes()).accept();
     [
         Chain {
             name: "INPUT",
