@@ -174,6 +174,7 @@ fn vm_containers_share_the_mac_of_the_device_below() {
             return skip("this kernel has no ipvlan");
         }
         let a = Net::new("a");
+        serve(&a, &[80]);
         for mode in ["", "l2", "l3", "l3s"] {
             let network = json!({"driver": "ipvlan", "options": {"mode": mode, "mtu": "1400"}});
             let container = on_lan("a", "192.0.2.50", &network);
@@ -186,7 +187,6 @@ fn vm_containers_share_the_mac_of_the_device_below() {
                 assert!(shown.contains(part), "{part}: {shown}");
             }
             if mode == "l2" {
-                serve(&a, &[80]);
                 lan.outside.reaches("192.0.2.50:80");
             }
             container.teardown();
