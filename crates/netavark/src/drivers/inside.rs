@@ -78,7 +78,7 @@ fn barred(to: IpNet, how: Bar, priority: Option<u32>) -> Fixture {
     Fixture::Barred(Barred { to, how, priority })
 }
 
-/// Other networks of the container may have one to the same place.
+/// It goes beside those that other networks of the container have to the same place.
 fn route(device: IfName, to: IpNet, via: IpAddr, priority: Option<u32>) -> Fixture {
     Fixture::Route(RouteFixture {
         side: Side::Inside,
@@ -92,6 +92,6 @@ fn route(device: IfName, to: IpNet, via: IpAddr, priority: Option<u32>) -> Fixtu
         priority,
         mtu: None,
         advmss: None,
-        shared: true,
+        shared: false,
     })
 }
