@@ -287,7 +287,7 @@ fn a_client_that_goes_on_sending_reaches_who_has_the_port_now() {
         let world = world(3);
         let client = world.outside.enter(|| UdpSocket::bind("192.0.2.9:0").unwrap());
         client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        let mut answered = || {
+        let answered = || {
             client.send_to(b"who?", "192.0.2.1:8001").unwrap();
             client.recv_from(&mut [0; 64]).is_ok()
         };
