@@ -108,7 +108,7 @@ fn ports_lead_to_a_container_as_long_as_it_is_on_a_network() {
         reached();
         call("teardown", "a", &on("a", &[1, 2], 2, &ports)).is_silent();
         world.outside.gets_nothing_from(&["192.0.2.1:8080"]);
-        assert!(!sh("nft list ruleset").contains("8080"), "{}", sh("nft list ruleset"));
+        assert!(!sh("nft list ruleset").contains("linkspan"), "{}", sh("nft list ruleset"));
     });
 }
 

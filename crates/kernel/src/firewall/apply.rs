@@ -58,6 +58,11 @@ impl Firewall {
         }
         let (mut attempt, mut races) = (1, 0);
         let mut lacking = Vec::new();
+        let drops = !creates && changes.iter().any(|change| matches!(change.kind, Kind::Drop));
+        if drops && !self.has_backend()? {
+            // One of that name is another backend's, and stays.
+            lacking.push(Family::Backend);
+        }
         let mut wants_backend = false;
         loop {
             let (whole, mut generation) = self.merged(&todo)?;

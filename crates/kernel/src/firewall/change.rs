@@ -148,6 +148,9 @@ pub(super) fn requests<'a>(
                 let inet = Family::Inet;
                 requests.push(of_table(*step, inet, delete_table(inet)));
                 delete_others(*step, &mut requests);
+                if !changes.iter().any(|change| matches!(change.kind, Kind::Create)) {
+                    clear(*step, Family::Backend, &mut requests);
+                }
                 table = Table::Absent;
             }
         }
