@@ -6,7 +6,7 @@ use std::fs;
 use linkspan_lab::{Net, run_tool, sh};
 
 use super::containers::{ROOT, root_file_system};
-use super::program::{BINARY, ENVIRONMENT};
+use super::program::BINARY;
 
 /// What every machine can do: no cgroups of its own, no limits to raise.
 const CONFIG: &str = "[containers]
@@ -48,7 +48,8 @@ impl Podman {
             return None;
         }
         let storage = "graphroot = \"/var/lib/containers/storage\"\nrunroot = \"/run/containers/storage\"\n";
-        Some(Self::configured(ENVIRONMENT, network, storage))
+        // Podman keeps its environment from who cleans up behind a container, so Linkspan is where it usually is.
+        Some(Self::configured("", network, storage))
     }
 
     /// That of a user without privileges.
