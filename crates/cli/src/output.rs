@@ -115,7 +115,8 @@ fn suggestion(error: &clap::Error) -> Option<String> {
         .filter_map(|kind| error.get(kind))
         .find_map(|value| match value {
             ContextValue::String(text) => Some(text.clone()),
-            ContextValue::Strings(texts) => texts.first().cloned(),
+            // The likeliest is the last.
+            ContextValue::Strings(texts) => texts.last().cloned(),
             _ => None,
         })
         .map(|known| format!("did you mean {known}?"))
