@@ -23,7 +23,7 @@ const PRINTED: [&str; 7] = [
     "ip -4 route show table all | sed 's/ linkdown//'",
     "ip -6 route show table all | grep -v lan0 | sed 's/ linkdown//'",
     "ip rule",
-    "nft list ruleset",
+    "nft -s list ruleset",
     "ip netns list | sed 's/ (id: .*//' | sort",
 ];
 
