@@ -85,6 +85,9 @@ proptest! {
         let used: &[&str] = if is_used { &["10.0.0.0/9", "::/1"] } else { &[] };
         let Some(asked) = request(&network, size, used) else { return Ok(()) };
         let Ok(made) = create(asked, &mut Somewhere) else { return Ok(()) };
+        // One that has IPv6 alone is given IPv4 too if it says that it is to have IPv6, as it does now.
+        let mut subnets = made.subnets.iter().flatten().peekable();
+        prop_assume!(subnets.peek().is_none() || subnets.any(|subnet| subnet.subnet.addr().is_ipv4()));
         let again = request(&serde_json::to_value(&made).unwrap(), size, used).unwrap();
         prop_assert_eq!(create(again, &mut Somewhere), Ok(made));
     }
