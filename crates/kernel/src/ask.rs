@@ -15,11 +15,11 @@ use nix::unistd::pipe2;
 
 use linkspan_plan::KernelError;
 
-use crate::child::{self, Image, Report};
+use crate::child::{self, Image};
 use crate::error::Refusal;
 use crate::netns;
-use crate::process::{Failed, failed};
-use crate::setup::{self, Call};
+use crate::process::{self, Failed};
+use crate::setup::Call;
 
 /// How often a program is tried that is just being written.
 const TRIES: u32 = 50;
@@ -63,18 +63,7 @@ fn attempt(argv: &[OsString], env: &[(OsString, OsString)], input: &[u8]) -> Res
     let image = Image::new(argv, env).map_err(cannot)?;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
     let calls = [Call::Streams { input: question(input).map_err(cannot)?.into(), output: writer }];
-    let report = Report::open().map_err(|errno| cannot(errno.into()))?;
-    let pid = match child::fork(0).map_err(|errno| cannot(errno.into()))? {
-        Some(pid) => pid,
-        None => {
-            let (at, errno) = setup::make(&calls).err().unwrap_or_else(|| (calls.len(), image.exec()));
-            report.fail(at, errno)
-        }
-    };
-    if let Some((at, errno)) = report.read() {
-        _ = child::wait(pid);
-        return Err(failed(&calls, argv, at, errno));
-    }
+    let pid = process::start(&calls, &image, argv)?;
     // The program has the writing end alone, so that its end is seen.
     drop(calls);
     let mut output = Vec::new();

@@ -15,10 +15,10 @@ use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, p
 
 pub use nix::sys::signal::Signal;
 
-use crate::child::{self, Image, Report};
+use crate::child::{self, Image};
 use crate::error::Refusal;
-use crate::process::{Failed, failed};
-use crate::setup::{self, Call};
+use crate::process::{self, Failed};
+use crate::setup::Call;
 
 /// How a program ended that was to start a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,19 +44,8 @@ pub fn start(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<Ended, F
     let calls = [Call::Detach(copy), Call::Streams { input: null()?, output: null()? }];
     let image = Image::new(argv, env)
         .map_err(|error| Failed::from(Refusal::from(crate::netns::errno(&error)).of("start a process")))?;
-    let report = Report::open().map_err(cannot)?;
-    let pid = match child::fork(0).map_err(cannot)? {
-        Some(pid) => pid,
-        None => {
-            let (at, errno) = setup::make(&calls).err().unwrap_or_else(|| (calls.len(), image.exec()));
-            report.fail(at, errno)
-        }
-    };
-    let refused = report.read();
+    let pid = process::start(&calls, &image, argv)?;
     let code = child::wait(pid).map_err(cannot)?;
-    if let Some((at, errno)) = refused {
-        return Err(failed(&calls, argv, at, errno));
-    }
     let complaint = all_of(complaint).map_err(|error| cannot(crate::netns::errno(&error)))?;
     Ok(Ended { code, complaint })
 }

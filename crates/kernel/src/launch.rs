@@ -13,10 +13,10 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::child::{self, Report};
+use crate::child;
 use crate::error::Refusal;
-use crate::process::{Entry, Failed, failed, image};
-use crate::setup::{self, Call};
+use crate::process::{Entry, Failed, image, start};
+use crate::setup::Call;
 
 /// How often it is looked whether a process has ended.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -50,22 +50,7 @@ pub fn launch(
     if let Some(entry) = entry {
         calls.extend(entry.calls()?);
     }
-    let image = image(argv)?;
-    let report = Report::open().map_err(cannot)?;
-    let pid = match child::fork(0).map_err(cannot)? {
-        Some(pid) => pid,
-        None => {
-            let (at, errno) = setup::make(&calls).err().unwrap_or_else(|| (calls.len(), image.exec()));
-            report.fail(at, errno)
-        }
-    };
-    match report.read() {
-        None => Ok(Launched(pid)),
-        Some((at, errno)) => {
-            _ = child::wait(pid);
-            Err(failed(&calls, argv, at, errno))
-        }
-    }
+    start(&calls, &image(argv)?, argv).map(Launched)
 }
 
 impl Launched {

@@ -126,6 +126,29 @@ pub fn spawn_in(entry: &Entry, argv: &[OsString]) -> Result<Child, Failed> {
     }
 }
 
+/// Starts a process that makes `calls` and then becomes `image`, the program `argv`.
+///
+/// # Errors
+/// If it could not be executed, or one of the calls failed. There is no process then.
+pub(crate) fn start(calls: &[Call], image: &Image, argv: &[OsString]) -> Result<Pid, Failed> {
+    let cannot = |errno: Errno| Failed::from(Refusal::from(errno).of("start a process"));
+    let report = Report::open().map_err(cannot)?;
+    let pid = match child::fork(0).map_err(cannot)? {
+        Some(pid) => pid,
+        None => {
+            let (at, errno) = setup::make(calls).err().unwrap_or_else(|| (calls.len(), image.exec()));
+            report.fail(at, errno)
+        }
+    };
+    match report.read() {
+        None => Ok(pid),
+        Some((at, errno)) => {
+            _ = child::wait(pid);
+            Err(failed(calls, argv, at, errno))
+        }
+    }
+}
+
 pub(crate) fn image(argv: &[OsString]) -> Result<Image, Failed> {
     Image::new(argv, &[]).map_err(|error| named(&error).of("start a program").into())
 }
