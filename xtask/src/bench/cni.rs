@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use linkspan_lab::{Attachment, Outcome, Runtime};
 use serde_json::{Value, json};
 
+use super::containers::{Namespaces, name};
 use super::settle;
 use super::table::{Samples, Table};
 use crate::failure::{Doing as _, Result};
@@ -74,7 +75,7 @@ fn compare([reference, links, native]: &[Kind; 3], count: usize, table: &mut Tab
     table.times(&links.removed, &reference.removed, LINKS.1);
     table.title(&format!("CNI: the last tenth of {count} ADDs against the first"));
     for kind in [reference, links, native] {
-        kind.ends(&kind.added).iter().for_each(|samples| table.row(samples));
+        kind.added.ends().iter().for_each(|samples| table.row(samples));
     }
 }
 
@@ -92,9 +93,9 @@ fn growth(mut kind: Kind, many: usize, table: &mut Table) -> Result<()> {
         kind.detach(number)?;
     }
     table.title(&format!("CNI: {many} attachments, {}", kind.what));
-    let [first, last] = kind.ends(&kind.added);
+    let [first, last] = kind.added.ends();
     table.compare(&last, &first, GROWTH);
-    let [full, empty] = kind.ends(&kind.removed);
+    let [full, empty] = kind.removed.ends();
     table.compare(&full, &empty, GROWTH);
     Ok(())
 }
@@ -144,39 +145,6 @@ impl Kind {
         settle();
         Ok(time)
     }
-
-    /// The first and the last tenth.
-    fn ends(&self, samples: &Samples) -> [Samples; 2] {
-        let (count, tenth) = (samples.len(), samples.len().div_ceil(10));
-        [
-            samples.part(format!("{}, the first {tenth}", samples.what), 0..tenth),
-            samples.part(format!("{}, the last {tenth} of {count}", samples.what), count - tenth..count),
-        ]
-    }
-}
-
-/// Namespaces as a runtime makes them beforehand; they go with the value.
-struct Namespaces(usize);
-
-impl Namespaces {
-    fn new(count: usize) -> Result<Self> {
-        let namespaces = Self(count);
-        (0..count).try_for_each(|number| ip(&format!("netns add {}", name(number))).map(drop))?;
-        Ok(namespaces)
-    }
-}
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for number in 0..self.0 {
-            let _ = ip(&format!("netns del {}", name(number)));
-        }
-        settle();
-    }
-}
-
-fn name(number: usize) -> String {
-    format!("pod{number}")
 }
 
 fn attachment(container: &str, number: usize) -> Attachment {

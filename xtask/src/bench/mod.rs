@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what creating and removing cost, side by side with their floors in one run.
 
 mod cni;
+mod containers;
 mod create;
 mod dns;
 mod file;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use linkspan_lab::Net;
 use serde_json::{Value, json};
 
+use super::containers::{Namespaces, name};
 use super::table::{Samples, Table};
 use super::{settle, traffic};
 use crate::failure::{Doing as _, Failure, Result};
@@ -65,7 +66,7 @@ pub fn measure(host: &Host, count: usize, many: usize, table: &mut Table) -> Res
     table.times(&ours.torn_down, &reference.torn_down, TEARDOWN);
     table.title("Podman's backend: the last tenth against the first");
     for kind in [&*reference, &*ours] {
-        ends(&kind.set_up).iter().chain(&ends(&kind.torn_down)).for_each(|samples| table.row(samples));
+        kind.set_up.ends().iter().chain(&kind.torn_down.ends()).for_each(|samples| table.row(samples));
     }
     ports([reference, ours], table)?;
     growth(ours, many, table)
@@ -114,20 +115,11 @@ fn growth(kind: &mut Kind, many: usize, table: &mut Table) -> Result<()> {
     (0..many).try_for_each(|number| kind.set_up(number))?;
     (0..many).try_for_each(|number| kind.tear_down(number))?;
     table.title(&format!("Podman's backend: {many} containers"));
-    let [first, last] = ends(&kind.set_up);
+    let [first, last] = kind.set_up.ends();
     table.compare(&last, &first, GROWTH);
-    let [full, empty] = ends(&kind.torn_down);
+    let [full, empty] = kind.torn_down.ends();
     table.compare(&full, &empty, GROWTH);
     Ok(())
-}
-
-/// The first and the last tenth.
-fn ends(samples: &Samples) -> [Samples; 2] {
-    let (count, tenth) = (samples.len(), samples.len().div_ceil(10));
-    [
-        samples.part(format!("{}, the first {tenth}", samples.what), 0..tenth),
-        samples.part(format!("{}, the last {tenth} of {count}", samples.what), count - tenth..count),
-    ]
 }
 
 /// One backend.
@@ -272,28 +264,4 @@ impl Kind {
 
 fn mapping(host: u16, container: u16) -> Value {
     json!({ "host_ip": "", "host_port": host, "container_port": container, "protocol": "tcp", "range": 1 })
-}
-
-/// Namespaces as a runtime makes them beforehand; they go with the value.
-struct Namespaces(usize);
-
-impl Namespaces {
-    fn new(count: usize) -> Result<Self> {
-        let namespaces = Self(count);
-        (0..count).try_for_each(|number| ip(&format!("netns add {}", name(number))).map(drop))?;
-        Ok(namespaces)
-    }
-}
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for number in 0..self.0 {
-            let _ = ip(&format!("netns del {}", name(number)));
-        }
-        settle();
-    }
-}
-
-fn name(number: usize) -> String {
-    format!("container{number}")
 }

@@ -31,6 +31,15 @@ impl Samples {
         Self { what: what.into(), numbers: self.numbers.get(range).unwrap_or_default().to_vec() }
     }
 
+    /// The first and the last tenth.
+    pub fn ends(&self) -> [Self; 2] {
+        let (count, tenth) = (self.len(), self.len().div_ceil(10));
+        [
+            self.part(format!("{}, the first {tenth}", self.what), 0..tenth),
+            self.part(format!("{}, the last {tenth} of {count}", self.what), count - tenth..count),
+        ]
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.numbers.len()
