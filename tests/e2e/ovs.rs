@@ -179,6 +179,24 @@ fn a_port_taken_away_by_hand_comes_back() {
 }
 
 #[test]
+fn a_port_comes_back_where_open_vswitch_sees_late_that_its_device_went() {
+    run(here!(), || {
+        let Some((switch, machine)) = lab() else { return };
+        sandbox("web", "--net lab");
+        machine.reaches("10.7.0.2:80");
+        let port = sh("ovs-vsctl list-ports br-eth1 | grep ^lsd").trim().to_owned();
+        let mut repair = switch.busy(|| {
+            sh(&format!("ip link del {port}"));
+            let repair = program("repair").spawn().unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            repair
+        });
+        assert!(repair.wait().unwrap().success());
+        comes_back(&machine, "10.7.0.2:80");
+    });
+}
+
+#[test]
 fn a_process_killed_half_way_leaves_neither_port_nor_pair() {
     run(here!(), || {
         let Some(switch) = OpenVSwitch::start() else { return };

@@ -88,6 +88,15 @@ impl OpenVSwitch {
         kill("ovs-vswitchd");
     }
 
+    /// Has the daemon do nothing, as on a busy machine, while `work` is done; then it goes on.
+    pub fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        let signal = |signal| sh(&format!("kill -{signal} $(cat {DIR}/ovs-vswitchd.pid)"));
+        signal("STOP");
+        let done = work();
+        signal("CONT");
+        done
+    }
+
     /// Makes a bridge.
     pub fn bridge(&self, name: &str) -> &Self {
         let datapath = self.0.name();

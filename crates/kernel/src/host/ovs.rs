@@ -27,6 +27,7 @@ impl Host {
         let below = live_bridge(&mut self.route, &patch.bridge)?;
         let mut switch = Switch::open()?;
         let kind = switch.bridge_kind(bridge)?;
+        switch.catch_up(patch.peer.as_str())?;
         let create = link::create_patch(name, below.index, &patch.peer, patch.mtu);
         self.route.batch(vec![create]).map_err(|error| full_bridge(error, &patch.bridge))?;
         if kind == USERSPACE {

@@ -118,6 +118,17 @@ impl Switch {
         self.check_port(bridge, port)
     }
 
+    /// Waits until ovs-vswitchd has done all that its database says, which a port has to that comes back under the name of
+    /// one that went: seen together, the two are one to ovs-vswitchd, which keeps listening to the device of before.
+    ///
+    /// # Errors
+    /// If ovs-vswitchd takes too long.
+    pub(crate) fn catch_up(&mut self, port: &str) -> Result<()> {
+        let rows = self.rows(json!({ "op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"] }))?;
+        let target = rows.first().and_then(|row| row["next_cfg"].as_i64()).unwrap_or_default();
+        self.await_configuration(target, port)
+    }
+
     /// Takes the port `port` from whichever bridge has it. Rows that no bridge refers to go by themselves.
     ///
     /// # Errors
