@@ -28,6 +28,7 @@ use std::os::fd::AsFd;
 
 use linkspan_kernel::isolation::isolated_into;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::alarm;
 
 pub use backend::{Backend, Churned, Guest, churn};
@@ -69,6 +70,7 @@ pub fn test_name(function: &'static str) -> &'static str {
 pub fn run(test: &str, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         alarm::set(LIMIT_SECONDS);
+        heed_interrupts();
         return body();
     }
     let args = ["--exact", test, "--nocapture", "--include-ignored"].map(OsString::from);
@@ -82,6 +84,16 @@ pub fn run(test: &str, body: impl FnOnce()) {
             report(test, code, &text);
         }
         Err(error) => note(test, &format!("{SKIPPED}{error}")),
+    }
+}
+
+/// A shell without job control starts what runs in its background with SIGINT and SIGQUIT ignored, which is inherited,
+/// and a shell that a test starts could not trap them.
+#[allow(unsafe_code)]
+fn heed_interrupts() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action runs no code of this program.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.expect("signal");
     }
 }
 

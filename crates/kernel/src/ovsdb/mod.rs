@@ -124,7 +124,8 @@ impl Switch {
     /// # Errors
     /// If ovs-vswitchd takes too long.
     pub(crate) fn catch_up(&mut self, port: &str) -> Result<()> {
-        let rows = self.rows(json!({ "op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"] }))?;
+        let rows =
+            self.rows(json!({ "op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"] }))?;
         let target = rows.first().and_then(|row| row["next_cfg"].as_i64()).unwrap_or_default();
         self.await_configuration(target, port)
     }
