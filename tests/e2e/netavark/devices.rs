@@ -140,6 +140,9 @@ fn what_is_refused_leaves_nothing() {
         says(json!({"network_interface": "lan7"}), json!({}), "parent interface lan7 does not exist");
         says(json!({}), json!({"interface_name": ""}), "no container interface name given");
         says(json!({}), json!({"static_mac": "x"}), "unable to parse mac address x");
+        for nobodys in ["00:00:00:00:00:00", "03:00:00:00:00:01"] {
+            says(json!({}), json!({"static_mac": nobodys}), "Cannot assign requested address");
+        }
         says(json!({}), json!({"static_ips": ["10.0.0.1"]}), "not all static IPs matched a subnet");
         let twice = json!({"subnets": [{"subnet": "192.0.2.0/24"}, {"subnet": "192.0.2.0/24"}]});
         says(twice, json!({}), "duplicate subnet");

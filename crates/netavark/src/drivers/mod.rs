@@ -143,9 +143,7 @@ impl Job<'_> {
             return Ok(None);
         };
         let parsed = text.replace('-', ":").parse();
-        parsed.map(Some).map_err(|cause: Invalid| {
-            Error::new(format!("unable to parse mac address {text}: {}", cause.one_line()))
-        })
+        parsed.map(Some).map_err(|cause: Invalid| not_a_mac(text, &cause))
     }
 
     /// Whether Podman is of version 6 or later, whose defaults differ.
@@ -170,6 +168,19 @@ impl Job<'_> {
         host.engine()?.detach(&self.attachment()?)?;
         Ok(())
     }
+}
+
+/// Why `text` is no container's MAC. One that no device may have is refused in the kernel's words, as others leave it to
+/// the kernel.
+fn not_a_mac(text: &str, cause: &Invalid) -> Error {
+    let is_byte = |part: &str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
+    let is_whole = text.split([':', '-']).filter(|part| is_byte(part)).count() == 6;
+    let why = cause.one_line();
+    Error::new(if is_whole {
+        format!("unable to set mac address {text}: Cannot assign requested address (os error 99): {why}")
+    } else {
+        format!("unable to parse mac address {text}: {why}")
+    })
 }
 
 /// Why the engine refused, in the words that others know for it.
