@@ -1,5 +1,6 @@
 //! A netlink socket: batches out, every acknowledgement in, the kernel's own words in each error.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -31,6 +32,11 @@ const QUEUE: i32 = 4 * 1024 * 1024;
 const AT_ONCE: usize = 32;
 /// How often a dump is asked for before giving up on a kernel that changes all the time.
 const DUMPS: u32 = 100;
+
+thread_local! {
+    /// What was received last, on whichever socket: the kernel gives the pages of it once.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; RECEIVE]);
+}
 
 /// The netlink families spoken here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,8 +94,6 @@ pub struct Answer {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
-    /// What was received last; made once, as there are many small answers.
-    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -109,7 +113,7 @@ impl Socket {
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
-        Ok(Self { fd, sequence: 0, buffer: vec![0; RECEIVE] })
+        Ok(Self { fd, sequence: 0 })
     }
 
     /// Makes the queues large, for a transaction of thousands of elements. The kernel may grant less to a
@@ -245,12 +249,15 @@ impl Socket {
     }
 
     // The kernel answers while it is being asked, so what is not in the queue now will never come.
-    fn receive(&mut self, received: &mut Received) -> Result<(), Error> {
+    fn receive(&self, received: &mut Received) -> Result<(), Error> {
         while !received.is_complete() {
-            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => received.datagram(&self.buffer[..length]),
+            let outcome = BUFFER.with_borrow_mut(|buffer| {
+                recv(self.fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)
+                    .map(|length| received.datagram(&buffer[..length]))
+            });
+            match outcome {
+                Ok(()) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::of_socket(errno)),
             }
         }

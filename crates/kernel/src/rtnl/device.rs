@@ -12,7 +12,7 @@ use linkspan_model::{IfName, IpvlanMode, Mac, MacvlanMode, Setting};
 use super::NLM_F_CREATE_EXCLUSIVE;
 use super::link::{
     IFINFOMSG, IPV4_DEVCONF_ARP_NOTIFY, IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_ROUTE_LOCALNET,
-    IPV4_DEVCONF_RP_FILTER, LOOSE, Link, PORTS, VETH_INFO_PEER, ifinfomsg, per_family, settings,
+    IPV4_DEVCONF_RP_FILTER, LOOSE, Link, PORTS, VETH_INFO_PEER, ifinfomsg, one_queue, per_family, settings,
 };
 use super::upper::{IFLA_IPVLAN_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, ipvlan_mode, macvlan_mode};
 use crate::netlink::{Attrs, Message};
@@ -128,12 +128,14 @@ pub(crate) fn create(device: &NewDevice<'_>) -> Message {
 pub(crate) fn create_leg(name: &IfName, mtu: u32) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, name.as_str()).attr_u32(IFLA_MTU, mtu);
+    one_queue(&mut message);
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {
             data.nest(VETH_INFO_PEER, |peer| {
                 peer.raw(&ifinfomsg(0, false));
                 peer.attr_u32(IFLA_MTU, mtu).attr_u32(IFLA_GROUP, PORTS);
+                one_queue(peer);
             });
         });
     });

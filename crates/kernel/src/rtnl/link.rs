@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libc::{
     IFF_LOOPBACK, IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME,
     IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK,
-    RTM_SETLINK,
+    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, IFLA_OPERSTATE,
+    RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 use linkspan_model::{IfName, Mac};
 
@@ -179,10 +179,17 @@ pub(crate) struct Veth<'a> {
     pub(crate) group: u32,
 }
 
+/// One queue each way, of each side of a veth pair. By itself the kernel makes as many as there are CPUs, and an object in
+/// sysfs for each, only to take all but one away again (`veth_init_queues`): the cost of a pair would grow with the machine.
+pub(super) fn one_queue(side: &mut Message) {
+    side.attr_u32(IFLA_NUM_TX_QUEUES, 1).attr_u32(IFLA_NUM_RX_QUEUES, 1);
+}
+
 /// Makes a veth pair, both sides down, each where it belongs.
 pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, veth.name.as_str());
+    one_queue(&mut message);
     if let Some(mtu) = veth.mtu {
         message.attr_u32(IFLA_MTU, mtu);
     }
@@ -195,6 +202,7 @@ pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
             data.nest(VETH_INFO_PEER, |peer| {
                 peer.raw(&ifinfomsg(0, false));
                 peer.attr_str(IFLA_IFNAME, veth.peer_name.as_str());
+                one_queue(peer);
                 if let Some(mtu) = veth.mtu {
                     peer.attr_u32(IFLA_MTU, mtu);
                 }
@@ -213,6 +221,7 @@ pub(crate) fn create_patch(up: &IfName, master: u32, down: &IfName, mtu: u32) ->
     let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE_EXCLUSIVE, &ifinfomsg(0, false));
     message.attr_str(IFLA_IFNAME, up.as_str()).attr_u32(IFLA_MTU, mtu);
     message.attr_u32(IFLA_MASTER, master).attr_u32(IFLA_GROUP, PORTS);
+    one_queue(&mut message);
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {
@@ -220,6 +229,7 @@ pub(crate) fn create_patch(up: &IfName, master: u32, down: &IfName, mtu: u32) ->
                 peer.raw(&ifinfomsg(0, false));
                 peer.attr_str(IFLA_IFNAME, down.as_str()).attr_u32(IFLA_MTU, mtu);
                 peer.attr_u32(IFLA_GROUP, PORTS);
+                one_queue(peer);
             });
         });
     });
@@ -477,6 +487,10 @@ mod tests {
             (Some("veth0"), Some(1400), Some(7))
         );
         let peer = attrs.nested(18).nested(2).get(1).unwrap();
+        // Linux 5.16 and later would make one for each CPU.
+        for side in [attrs, Attrs::new(&peer[IFINFOMSG..])] {
+            assert_eq!((side.u32(31), side.u32(32)), (Some(1), Some(1)), "queues");
+        }
         let peer = Link::parse(peer).unwrap();
         assert_eq!((peer.name.as_str(), peer.mtu, peer.mac), ("eth0", 1400, Some(peer_mac)));
     }
