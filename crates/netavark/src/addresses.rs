@@ -6,6 +6,9 @@ use ipnet::IpNet;
 
 use crate::{Error, Network, PerNetwork, Route, Subnet, status};
 
+/// The metric of routes that are given none, but a device's default ones.
+pub const METRIC: u32 = 100;
+
 /// Addresses and routes.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Addresses {
@@ -42,7 +45,7 @@ pub struct StaticRoute {
     /// How.
     pub way: Way,
     /// Its metric.
-    pub metric: Option<u32>,
+    pub metric: u32,
 }
 
 impl Addresses {
@@ -124,7 +127,7 @@ impl StaticRoute {
                 )));
             }
         };
-        Ok(Self { to: *to, way, metric: *metric })
+        Ok(Self { to: *to, way, metric: metric.unwrap_or(METRIC) })
     }
 }
 

@@ -105,10 +105,10 @@ fn routes_leave_by_the_interface_that_knows_the_way() {
         container.setup();
         let made = a.sh("ip route; ip -6 route; ip address");
         for part in [
-            "10.89.0.0/24 via 192.0.2.7 dev eth0",
+            "10.89.0.0/24 via 192.0.2.7 dev eth0 metric 100",
             "10.90.0.0/24 via 192.0.2.8 dev eth0 metric 7",
             "10.92.0.0/24 via 10.91.0.1 dev other0",
-            "fd02::/64 via fd01::7 dev eth0",
+            "fd02::/64 via fd01::7 dev eth0 metric 100",
             "blackhole 10.93.0.0/24",
             "default via 192.0.2.9",
             "default via fd01::9",

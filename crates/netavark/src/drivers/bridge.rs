@@ -12,13 +12,10 @@ use linkspan_model::{
 use linkspan_plan::desired;
 
 use super::{Driver, Job, Made, OWNER, Plan, inside, words};
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, METRIC};
 use crate::firewall::Segment;
 use crate::ports::published;
 use crate::{BridgeMode, BridgeOptions, Error, Host, Status, host_interface_name};
-
-/// The metric of default routes that are given none.
-const METRIC: u32 = 100;
 
 /// The driver.
 pub struct Bridge;

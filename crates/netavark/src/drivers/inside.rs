@@ -66,10 +66,10 @@ pub fn static_routes(
         other.map_or(ifname, |device| &device.name).clone()
     };
     let fixture = |StaticRoute { to, way, metric }: &StaticRoute| match way {
-        Way::Via(via) => route(device(via), *to, *via, *metric),
-        Way::Blackhole => barred(*to, Bar::Blackhole, *metric),
-        Way::Unreachable => barred(*to, Bar::Unreachable, *metric),
-        Way::Prohibit => barred(*to, Bar::Prohibit, *metric),
+        Way::Via(via) => route(device(via), *to, *via, Some(*metric)),
+        Way::Blackhole => barred(*to, Bar::Blackhole, Some(*metric)),
+        Way::Unreachable => barred(*to, Bar::Unreachable, Some(*metric)),
+        Way::Prohibit => barred(*to, Bar::Prohibit, Some(*metric)),
     };
     Ok(addresses.routes.iter().map(fixture).collect())
 }
