@@ -14,7 +14,7 @@ use crate::StoreError;
 use crate::lock::{self, Mode};
 
 /// The format that the schema describes, kept as the database's `user_version`.
-const FORMAT: i32 = 3;
+const FORMAT: i32 = 4;
 /// `LNKS`, by which file(1) and we tell the database from another application's.
 const APPLICATION: i32 = 0x4c4e_4b53;
 /// Bytes per page. A command changes a few dozen bytes on each of some fifteen pages, and the log holds whole
@@ -22,6 +22,7 @@ const APPLICATION: i32 = 0x4c4e_4b53;
 const PAGE: u32 = 2048;
 const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
+    include_str!("named.sql"),
     include_str!("access.sql"),
     include_str!("reservation.sql"),
     include_str!("runtime.sql")
@@ -33,6 +34,13 @@ const UPGRADES: [&str; FORMAT as usize - 1] = [
         "INSERT INTO access SELECT network, 0, count(*) FROM endpoint GROUP BY network;"
     ),
     concat!(include_str!("reservation.sql"), include_str!("runtime.sql")),
+    concat!(
+        "DROP INDEX sandbox_joined;
+         ALTER TABLE network RENAME TO former_network; ALTER TABLE sandbox RENAME TO former_sandbox;",
+        include_str!("named.sql"),
+        "INSERT INTO network SELECT name, id, doc FROM former_network; DROP TABLE former_network;
+         INSERT INTO sandbox SELECT name, id, joined, doc FROM former_sandbox; DROP TABLE former_sandbox;"
+    ),
 ];
 
 /// How long to wait for other processes to lay out the tables.

@@ -104,6 +104,17 @@ fn the_short_path_uses_indexes() {
     }
 }
 
+#[test]
+fn documents_do_not_lie_among_the_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let connection =
+        open::database(dir.path(), &dir.path().join("linkspan.db"), &dir.path().join("lock")).unwrap();
+    let sql =
+        "SELECT count(*), sum(sql LIKE '%WITHOUT ROWID') FROM sqlite_schema WHERE sql LIKE '% doc TEXT%'";
+    let found: (i32, i32) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(found, (3, 0), "tables with documents, and those of them whose rows spill over");
+}
+
 fn record(event: TraceEvent<'_>) {
     if let TraceEvent::Stmt(_, sql) = event {
         STATEMENTS.with_borrow_mut(|all| all.push(sql.to_owned()));

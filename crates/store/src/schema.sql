@@ -2,21 +2,6 @@
 CREATE TABLE host (boot TEXT NOT NULL, port_cursor INTEGER) STRICT;
 INSERT INTO host VALUES ('', NULL);
 
-CREATE TABLE network (
-    name TEXT PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    doc TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- `joined` names the sandbox whose namespace this one shares.
-CREATE TABLE sandbox (
-    name TEXT PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    joined TEXT,
-    doc TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX sandbox_joined ON sandbox (joined) WHERE joined IS NOT NULL;
-
 -- `seq` keeps the order of insertion.
 CREATE TABLE endpoint (
     seq INTEGER PRIMARY KEY,

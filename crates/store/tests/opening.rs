@@ -70,16 +70,32 @@ fn another_boot_leaves_only_the_networks() {
 
 #[test]
 fn earlier_formats_are_brought_up_to_date() {
-    for former in [
-        "DROP TABLE access; DROP TABLE attachment; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 1",
-        "DROP TABLE attachment; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 2",
-    ] {
+    // What each format had not yet, or had otherwise.
+    let third = "ALTER TABLE network RENAME TO later_network; ALTER TABLE sandbox RENAME TO later_sandbox;
+        DROP INDEX sandbox_joined;
+        CREATE TABLE network (name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE sandbox (name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, joined TEXT, doc TEXT NOT NULL)
+            STRICT, WITHOUT ROWID;
+        CREATE INDEX sandbox_joined ON sandbox (joined) WHERE joined IS NOT NULL;
+        INSERT INTO network SELECT * FROM later_network; INSERT INTO sandbox SELECT * FROM later_sandbox;
+        DROP TABLE later_network; DROP TABLE later_sandbox; PRAGMA user_version = 3;";
+    let second =
+        "DROP TABLE attachment; DROP TABLE reservation; DROP TABLE last_reserved; PRAGMA user_version = 2;";
+    let first = "DROP TABLE access; PRAGMA user_version = 1;";
+    for changes in [vec![third], vec![third, second], vec![third, second, first]] {
         let dir = tempfile::tempdir().unwrap();
         let network = endpoint(1, &["10.0.0.2"]).network;
-        write(&mut open(dir.path()), |tx| tx.insert_endpoint(&endpoint(1, &["10.0.0.2"])));
+        write(&mut open(dir.path()), |tx| {
+            tx.insert_network(&common::network(1, "web"))?;
+            tx.insert_sandbox(&sandbox(1, "a", NamespaceSource::New))?;
+            tx.insert_sandbox(&sandbox(2, "b", NamespaceSource::Sandbox(name("a"))))?;
+            tx.insert_endpoint(&endpoint(1, &["10.0.0.2"]))
+        });
         let path = dir.path().join("linkspan.db");
-        Connection::open(&path).unwrap().execute_batch(former).unwrap();
+        Connection::open(&path).unwrap().execute_batch(&changes.concat()).unwrap();
         let mut store = open(dir.path());
+        assert_eq!(store.read(|tx| tx.networks()).unwrap(), [common::network(1, "web")]);
+        assert_eq!(store.read(|tx| tx.sandboxes_in(&name("a"))).unwrap()[0].id, id(2));
         assert_eq!(store.read(|tx| tx.bridge_with_room(network, 2)).unwrap(), 0);
         assert_eq!(store.read(|tx| tx.bridge_with_room(network, 1)).unwrap(), 1);
         assert_eq!(store.read(|tx| tx.reserved_in("/d")).unwrap(), []);
@@ -92,9 +108,9 @@ fn a_newer_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let path = dir.path().join("linkspan.db");
-    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 8").unwrap();
     let error = refused(dir.path());
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 8, known: 4, .. }), "{error:?}");
 }
 
 #[test]
