@@ -46,6 +46,18 @@ fn a_container_that_comes_back_in_another_namespace_is_another_one() {
     assert!(sandboxes.iter().all(|view| view.sandbox.id != former.id));
 }
 
+#[test]
+fn containers_whose_identities_begin_alike_are_told_apart_by_the_ends() {
+    let site = site();
+    let identity = |number: u8| format!("{number:064x}");
+    let names = [(1, "/proc/77/ns/net"), (2, "/proc/78/ns/net")].map(|(number, netns)| {
+        let mut request = chained(netns);
+        request.attachment.container = identity(number);
+        site.engine().fit(&request).unwrap().1.name.to_string()
+    });
+    assert_eq!(names, ["000000000000", "000000000000-000000000002"]);
+}
+
 /// What a plugin asks for that makes a container of `network` a guest of the bridge cni0.
 fn guest(network: &str, netns: &str, address: &str) -> FitRequest {
     let mut request = chained(netns);
