@@ -202,7 +202,7 @@ impl Kind {
         let address = format!("10.10{net}.{}.{}", number / 200, number % 200 + 2);
         let name = format!("bench{net}");
         json!({
-            "container_id": format!("{net:08x}{number:056x}"),
+            "container_id": format!("{number:08x}{net:056x}"),
             "container_name": format!("container{number}"),
             "port_mappings": ports.into_iter().collect::<Value>(),
             "networks": { &name: { "interface_name": "eth0", "static_ips": [address] } },
