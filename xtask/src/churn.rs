@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_millis(5);
 /// Lets `--count` containers come and go in `--lanes` at a time, and asks `--rate` times a second.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let flags = Flags::parse(arguments, &["count", "rate", "lanes", "netavark", "linkspan", "state"], &[])?;
-    inside::run("churn", arguments, &flags, |host| measure(host, &flags))
+    inside::run("churn", inside::Privileges::Dropped, arguments, &flags, |host| measure(host, &flags))
 }
 
 fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {

@@ -14,7 +14,7 @@ use crate::run;
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let flags = Flags::parse(arguments, &["minutes", "seed", "case", "only", "linkspan", "state"], &[])?;
     run::need(&[("nft", "nftables"), ("sqlite3", "sqlite3")])?;
-    inside::run("fuzz-cni", arguments, &flags, |host| {
+    inside::run("fuzz-cni", inside::Privileges::Dropped, arguments, &flags, |host| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (seed, first) = (flags.number("seed", now)?, flags.number("case", 0)?);
         let minutes: f64 = flags.number("minutes", 10.0)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use linkspan_kernel::isolation::isolated;
+use linkspan_kernel::isolation::{isolated, isolated_as_root};
 
 use crate::failure::{Doing as _, Failure, Result};
 use crate::flags::Flags;
@@ -16,9 +16,19 @@ use crate::run::{self, Scratch};
 /// Set in the namespaces to the path of the program under test.
 const INSIDE: &str = "LINKSPAN_XTASK_INSIDE";
 
+/// Whether who is root keeps the privileges outside of the host that it works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Privileges {
+    /// As a runtime's network backend has them.
+    Kept,
+    /// Nothing that is done can reach the machine.
+    Dropped,
+}
+
 /// Runs `body` on a host of its own, by starting `cargo xtask COMMAND` again in new namespaces.
 pub fn run(
     command: &str,
+    privileges: Privileges,
     arguments: &[String],
     flags: &Flags,
     body: impl FnOnce(&Host) -> Result<ExitCode>,
@@ -34,7 +44,8 @@ pub fn run(
     let program = env::current_exe().doing("cannot tell the path of this program")?;
     let words: Vec<OsString> =
         [command].into_iter().chain(arguments.iter().map(String::as_str)).map(Into::into).collect();
-    let code = isolated(&program, &words, &[(INSIDE.into(), linkspan.into())]);
+    let start = if privileges == Privileges::Kept { isolated_as_root } else { isolated };
+    let code = start(&program, &words, &[(INSIDE.into(), linkspan.into())]);
     let code = code
         .doing("cannot make namespaces")
         .map_err(|failure| failure.hint("are user namespaces allowed?"))?;

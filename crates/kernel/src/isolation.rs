@@ -18,9 +18,8 @@ use crate::child::{self, Image, Report, c_string};
 use crate::rtnl::link;
 use crate::setup::{self, Call, LOCKED};
 
-/// User, mount, network and process namespaces: with the last, nothing started inside outlives the program.
-const NAMESPACES: libc::c_int =
-    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWPID;
+/// Mount, network and process namespaces: with the last, nothing started inside outlives the program.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWPID;
 /// Where the files of the /etc that was there before are found.
 const OLD_ETC: &str = "/run/etc.host";
 
@@ -34,7 +33,17 @@ const OLD_ETC: &str = "/run/etc.host";
 /// # Errors
 /// If the kernel does not allow user namespaces, or the program cannot be executed.
 pub fn isolated(program: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> io::Result<i32> {
-    run(program, args, env, None)
+    run(program, args, env, None, libc::CLONE_NEWUSER)
+}
+
+/// As [`isolated`], but who is root keeps the user namespace: only there may programs send more at once than
+/// net.core.wmem_max says. What does not belong to a namespace is then within their reach.
+///
+/// # Errors
+/// As for [`isolated`].
+pub fn isolated_as_root(program: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> io::Result<i32> {
+    let user = if geteuid().is_root() { 0 } else { libc::CLONE_NEWUSER };
+    run(program, args, env, None, user)
 }
 
 /// As [`isolated`], with standard output and standard error going to `output`.
@@ -47,7 +56,7 @@ pub fn isolated_into(
     args: &[OsString],
     env: &[(OsString, OsString)],
 ) -> io::Result<i32> {
-    run(program, args, env, Some(output))
+    run(program, args, env, Some(output), libc::CLONE_NEWUSER)
 }
 
 fn run(
@@ -55,12 +64,15 @@ fn run(
     args: &[OsString],
     env: &[(OsString, OsString)],
     output: Option<BorrowedFd<'_>>,
+    user: libc::c_int,
 ) -> io::Result<i32> {
     let argv: Vec<OsString> = [program.into()].into_iter().chain(args.iter().cloned()).collect();
     let image = Image::new(&argv, env)?;
-    let calls = calls()?;
+    let calls = if user == 0 { Vec::new() } else { identity() };
+    let calls: Vec<Call> = calls.into_iter().chain(surroundings()?).collect();
     let report = Report::open()?;
-    let pid = child::fork(NAMESPACES).map_err(|errno| refused("make user and network namespaces", errno))?;
+    let pid =
+        child::fork(user | NAMESPACES).map_err(|errno| refused("make user and network namespaces", errno))?;
     let Some(pid) = pid else { first_process(&calls, &image, &report, output) };
     let failed = report.read();
     let code = child::wait(pid)?;
@@ -115,13 +127,19 @@ fn die_with_caller(report: &Report) -> nix::Result<()> {
     Ok(())
 }
 
-fn calls() -> io::Result<Vec<Call>> {
-    let none = MsFlags::empty();
-    let mut calls = vec![
+/// Makes the caller root in its user namespace.
+fn identity() -> Vec<Call> {
+    vec![
         // Without this, a process without privileges may not write gid_map.
         Call::Write { path: c"/proc/self/setgroups", text: "deny".to_owned() },
         Call::Write { path: c"/proc/self/uid_map", text: format!("0 {} 1", geteuid()) },
         Call::Write { path: c"/proc/self/gid_map", text: format!("0 {} 1", getegid()) },
+    ]
+}
+
+fn surroundings() -> io::Result<Vec<Call>> {
+    let none = MsFlags::empty();
+    let mut calls = vec![
         Call::mount(c"none", c"/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE),
         // Where a container hides parts of it, the old one stays, which shows more processes than ours.
         Call::Mount {

@@ -24,7 +24,7 @@ use table::Table;
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let valued = ["count", "growth", "only", "linkspan", "state"];
     let flags = Flags::parse(arguments, &valued, &["check"])?;
-    inside::run("bench", arguments, &flags, |host| measure(host, &flags))
+    inside::run("bench", inside::Privileges::Kept, arguments, &flags, |host| measure(host, &flags))
 }
 
 fn measure(host: &Host, flags: &Flags) -> Result<ExitCode> {

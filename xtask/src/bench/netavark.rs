@@ -171,7 +171,7 @@ impl Kind {
         Ok(())
     }
 
-    /// So many ports as it can publish at once here: in a user namespace `nft` may not send as much as it needs for more.
+    /// So many ports as it can publish at once here: without the host's root `nft` may not send as much as it needs for more.
     fn capacity(&self) -> Result<u16> {
         let mut count = MANY_PORTS;
         loop {

@@ -23,7 +23,7 @@ const CALIBRATION: u32 = 5;
 /// Runs `--count` rounds, decided by `--seed`.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let flags = Flags::parse(arguments, &["count", "seed", "linkspan", "state"], &[])?;
-    inside::run("soak", arguments, &flags, |host| soak(host, &flags))
+    inside::run("soak", inside::Privileges::Dropped, arguments, &flags, |host| soak(host, &flags))
 }
 
 fn soak(host: &Host, flags: &Flags) -> Result<ExitCode> {
