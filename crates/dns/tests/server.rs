@@ -265,6 +265,30 @@ fn a_connection_takes_many_questions_at_once_in_any_pieces() {
     }
 }
 
+#[test]
+fn who_has_said_everything_is_answered_to_the_end() {
+    const QUESTIONS: usize = 3000;
+    let up = up(250);
+    let message = question("all.", RecordType::A).to_vec().unwrap();
+    let mut bytes = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend(message);
+    let mut stream = TcpStream::connect(up.at).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    let mut asker = stream.try_clone().unwrap();
+    let asks = std::thread::spawn(move || {
+        asker.write_all(&bytes.repeat(QUESTIONS)).unwrap();
+        asker.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut answers = 0;
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))]).unwrap();
+        answers += 1;
+    }
+    asks.join().unwrap();
+    assert_eq!(answers, QUESTIONS);
+}
+
 /// How long it takes until a connection is closed.
 fn closed(stream: &mut TcpStream) -> Duration {
     let begun = Instant::now();

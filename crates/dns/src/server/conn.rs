@@ -60,7 +60,7 @@ impl Conn {
 
     /// Whether everything asked is answered and nothing more will be.
     pub fn done(&self) -> bool {
-        self.ended && self.pending == 0 && self.unsent.is_empty()
+        self.ended && self.pending == 0 && self.unsent.is_empty() && !self.ready()
     }
 
     /// Whether it is to wait until answers are gone.
