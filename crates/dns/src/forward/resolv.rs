@@ -1,11 +1,11 @@
 //! The host's resolv.conf, followed when it changes.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::net::if_::if_nametoindex;
 
@@ -13,6 +13,9 @@ use nix::net::if_::if_nametoindex;
 const SERVERS: usize = 3;
 /// How often the file is looked at while names are asked for. Looking follows links, which a watch would not.
 const GLANCE: Duration = Duration::from_millis(5);
+
+/// Whoever writes the file in place has it empty for a moment, which is no longer than this.
+const WRITING: Duration = Duration::from_millis(100);
 
 /// The servers that the host's own programs ask.
 #[derive(Debug)]
@@ -44,20 +47,30 @@ impl Resolv {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= GLANCE) {
             state.looked = Some(now);
-            let stamp = fs::metadata(&self.path).ok().map(|data| {
-                let changed = (data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec());
-                (data.dev(), data.ino(), data.size(), changed.0, changed.1, changed.2, changed.3)
-            });
-            if stamp.is_some()
-                && stamp != state.stamp
+            if let Ok(data) = fs::metadata(&self.path)
+                && state.stamp != Some(stamp(&data))
                 && let Ok(text) = fs::read(&self.path)
             {
-                state.stamp = stamp;
-                state.servers = servers(&String::from_utf8_lossy(&text), self.port);
+                let servers = servers(&String::from_utf8_lossy(&text), self.port);
+                if !servers.is_empty() || !is_written(&data) {
+                    state.stamp = Some(stamp(&data));
+                    state.servers = servers;
+                }
             }
         }
         Arc::clone(&state.servers)
     }
+}
+
+fn stamp(data: &Metadata) -> Stamp {
+    let changed = (data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec());
+    (data.dev(), data.ino(), data.size(), changed.0, changed.1, changed.2, changed.3)
+}
+
+/// Whether somebody may be about to write the rest.
+fn is_written(data: &Metadata) -> bool {
+    let age = data.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+    age.is_some_and(|age| age < WRITING)
 }
 
 /// The lines `nameserver ADDRESS`, as resolv.conf(5) has them; a scope may follow the address.
@@ -115,7 +128,13 @@ mod tests {
         fs::write(&other, "nameserver 192.0.2.2\n").unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(look(2), [IpAddr::from([192, 0, 2, 2])]);
+        fs::write(&path, "").unwrap();
+        assert_eq!(look(3), [IpAddr::from([192, 0, 2, 2])], "somebody is writing");
+        std::thread::sleep(WRITING);
+        assert_eq!(look(4), [""; 0].map(|_: &str| IpAddr::from([0; 4])), "nobody is");
+        fs::write(&path, "nameserver 192.0.2.3\n").unwrap();
+        assert_eq!(look(5), [IpAddr::from([192, 0, 2, 3])]);
         fs::remove_file(&path).unwrap();
-        assert_eq!(look(3), [IpAddr::from([192, 0, 2, 2])], "what was known stays");
+        assert_eq!(look(6), [IpAddr::from([192, 0, 2, 3])], "what was known stays");
     }
 }
