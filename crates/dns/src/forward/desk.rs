@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::crowd::Crowd;
-use super::flight::{Flight, NEXT, PATIENCE, Sent, Try, Waiter};
+use super::flight::{FIRST, Flight, NEXT, PATIENCE, Sent, Try, Waiter};
 use super::health::Health;
 use super::link::Link;
 use super::packet::{Answer, rcode};
@@ -120,14 +121,13 @@ impl Desk {
         }
         let place = self.place();
         self.known.insert(Arc::clone(&shared_key), place);
-        let mut tries: Vec<Try> =
-            servers.iter().map(|server| Try::of(*server, self.health.is_dead(*server))).collect();
+        let is_dead = |server: &SocketAddr| self.health.is_dead((*server, waiter.reply.tcp));
+        let mut tries: Vec<Try> = servers.iter().map(|server| Try::of(*server, is_dead(server))).collect();
         tries.sort_by_key(|one| one.dead);
         let has_alive = !tries[0].dead;
         let mut flight = Flight::new(shared_key, key, tries, waiter);
         for one in 0..flight.tries.len() {
-            let Try { dead, server, .. } = flight.tries[one];
-            if dead && has_alive && self.health.probe(server, now) {
+            if flight.tries[one].dead && has_alive && self.health.probe(flight.way(one), now) {
                 self.ask(&mut flight, place, one, now);
             }
         }
@@ -160,7 +160,8 @@ impl Desk {
 
     /// Asks one server; whether that could be done.
     fn ask(&mut self, flight: &mut Flight, place: Place, one: usize, now: Instant) -> bool {
-        let Flight { asked, tries, tcp, .. } = flight;
+        let way = flight.way(one);
+        let Flight { asked, tries, .. } = flight;
         let one_try = &mut tries[one];
         if one_try.over {
             return false;
@@ -171,11 +172,7 @@ impl Desk {
         }
         let id = self.dice.id();
         let query = asked.query(id, !one_try.plain);
-        let link = if *tcp || one_try.whole {
-            Link::tcp(one_try.server, &query)
-        } else {
-            Link::udp(one_try.server, &query)
-        };
+        let link = if way.1 { Link::tcp(way.0, &query) } else { Link::udp(way.0, &query) };
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let event = EpollEvent::new(flags, place.word(one));
         let watched =
@@ -184,7 +181,7 @@ impl Desk {
             Ok(link) => one_try.sent = Some(Sent { id, link, at: now }),
             Err(error) if is_ours(&error) => return false,
             Err(_) => {
-                self.health.unreachable(one_try.server, now);
+                self.health.unreachable(way, now);
                 return false;
             }
         }
@@ -214,14 +211,15 @@ impl Desk {
     /// A server has answered.
     fn heard(&mut self, flight: &mut Flight, place: Place, one: usize, answer: Answer, now: Instant) -> Now {
         let over_udp = flight.tries[one].sent.take().is_some_and(|sent| !sent.link.is_tcp());
+        self.health.answered(flight.way(one), now);
         let one_try = &mut flight.tries[one];
-        self.health.answered(one_try.server, now);
         if flight.waiters.is_empty() {
             return Now::Waiting;
         }
         if over_udp && answer.is_truncated() {
             one_try.whole = true;
             flight.spare = Some(answer);
+            flight.due = now + FIRST;
             return self.ask_again(flight, place, one, now);
         }
         if answer.rcode() == rcode::FORMERR && flight.asked.has_edns() && !one_try.plain {
@@ -254,7 +252,7 @@ impl Desk {
     fn lost(&mut self, flight: &mut Flight, place: Place, one: usize, now: Instant) -> Now {
         let one_try = &mut flight.tries[one];
         if one_try.sent.take().is_some_and(|sent| !sent.link.is_tcp()) {
-            self.health.unreachable(one_try.server, now);
+            self.health.unreachable((one_try.server, false), now);
         } else if one_try.whole
             && let Some(spare) = flight.spare.take()
         {
@@ -280,8 +278,9 @@ impl Desk {
         for waiter in flight.waiters.drain(..) {
             self.tell(waiter, answer.as_deref());
         }
-        for one in &mut flight.tries {
-            one.sent.take_if(|_| !self.health.is_dead(one.server));
+        for one in 0..flight.tries.len() {
+            let way = flight.way(one);
+            flight.tries[one].sent.take_if(|_| !self.health.is_dead(way));
         }
         if flight.is_open() {
             flight.due = now + PATIENCE / 2;
@@ -337,12 +336,16 @@ impl Desk {
         if flight.due > now {
             return Now::Waiting;
         }
-        for one in &flight.tries {
-            if let Some(sent) = &one.sent
+        for (one, asked) in flight.tries.iter().enumerate() {
+            if let Some(sent) = &asked.sent
                 && now.saturating_duration_since(sent.at) >= NEXT
             {
-                self.health.silent(one.server, sent.at, now);
+                self.health.silent(flight.way(one), sent.at, now);
             }
+        }
+        // Who has a part knows where to get the whole; it may be that nobody gets it.
+        if let Some(part) = flight.spare.take_if(|spare| spare.is_truncated()) {
+            return self.conclude(flight, place, Some(part), now);
         }
         self.advance(flight, place, now)
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::health::Way;
 use super::link::Link;
 use super::packet::{Answer, Asked};
 use crate::{Client, Reply};
@@ -12,7 +13,7 @@ use crate::{Client, Reply};
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the first server has before the next one is asked as well. With `NEXT` twice behind it, the third of three still
 /// answers in less than 1.7 s.
-const FIRST: Duration = Duration::from_millis(800);
+pub const FIRST: Duration = Duration::from_millis(800);
 /// How long each other server has, and the first if it is taken for dead.
 pub const NEXT: Duration = Duration::from_millis(400);
 /// How often servers are asked again when all have been asked.
@@ -98,6 +99,12 @@ impl Flight {
             tcp,
             timer: None,
         }
+    }
+
+    /// Which way one of its servers is asked now.
+    pub fn way(&self, one: usize) -> Way {
+        let Try { server, whole, .. } = self.tries[one];
+        (server, self.tcp || whole)
     }
 
     /// Whose turn is next: each server once, then all over again.

@@ -9,9 +9,12 @@ const PROBE: Duration = Duration::from_secs(5);
 /// How many servers are remembered; they are few, but whoever runs containers names them.
 const MOST: usize = 1024;
 
+/// A server with whether it is asked over TCP: some answer one way only.
+pub type Way = (SocketAddr, bool);
+
 /// What is known of servers.
 #[derive(Debug, Default)]
-pub struct Health(HashMap<SocketAddr, Known>);
+pub struct Health(HashMap<Way, Known>);
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -22,18 +25,18 @@ struct Known {
 
 impl Health {
     /// The server has said something.
-    pub fn answered(&mut self, server: SocketAddr, now: Instant) {
+    pub fn answered(&mut self, server: Way, now: Instant) {
         self.set(server, Known { answered: Some(now), dead: None });
     }
 
     /// The server cannot be reached.
-    pub fn unreachable(&mut self, server: SocketAddr, now: Instant) {
+    pub fn unreachable(&mut self, server: Way, now: Instant) {
         let answered = self.0.get(&server).and_then(|known| known.answered);
         self.set(server, Known { answered, dead: Some(now) });
     }
 
     /// The server was asked at `asked` and has not answered that. If it has answered others since, it is just slow.
-    pub fn silent(&mut self, server: SocketAddr, asked: Instant, now: Instant) {
+    pub fn silent(&mut self, server: Way, asked: Instant, now: Instant) {
         let answered = self.0.get(&server).and_then(|known| known.answered);
         if answered.is_none_or(|answered| answered < asked) {
             self.unreachable(server, now);
@@ -41,12 +44,12 @@ impl Health {
     }
 
     /// Whether it is taken for dead.
-    pub fn is_dead(&self, server: SocketAddr) -> bool {
+    pub fn is_dead(&self, server: Way) -> bool {
         self.0.get(&server).is_some_and(|known| known.dead.is_some())
     }
 
     /// Whether it is time to ask again one that is taken for dead; it counts as asked.
-    pub fn probe(&mut self, server: SocketAddr, now: Instant) -> bool {
+    pub fn probe(&mut self, server: Way, now: Instant) -> bool {
         let Some(dead) = self.0.get_mut(&server).and_then(|known| known.dead.as_mut()) else { return false };
         let due = now.saturating_duration_since(*dead) >= PROBE;
         if due {
@@ -55,7 +58,7 @@ impl Health {
         due
     }
 
-    fn set(&mut self, server: SocketAddr, known: Known) {
+    fn set(&mut self, server: Way, known: Known) {
         if self.0.len() >= MOST && !self.0.contains_key(&server) {
             self.0.clear();
         }
@@ -71,7 +74,7 @@ mod tests {
     fn who_is_dead_and_who_is_slow() {
         let (mut health, start) = (Health::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        let server = SocketAddr::from(([192, 0, 2, 1], 53));
+        let server = (SocketAddr::from(([192, 0, 2, 1], 53)), false);
         assert!(!health.is_dead(server), "nothing is known yet");
         health.answered(server, after(2));
         health.silent(server, after(1), after(3));
@@ -85,6 +88,6 @@ mod tests {
         health.answered(server, after(10));
         assert!(!health.is_dead(server) && !health.probe(server, after(60)));
         health.unreachable(server, after(61));
-        assert!(health.is_dead(server));
+        assert!(health.is_dead(server) && !health.is_dead((server.0, true)));
     }
 }

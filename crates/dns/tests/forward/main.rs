@@ -190,6 +190,24 @@ fn a_server_that_cuts_and_has_no_tcp_is_believed_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_server_whose_tcp_is_silent_costs_little_and_is_no_dead_one() {
+    let cuts = Fake::new(|incoming| {
+        let is_long = incoming.bytes[13..].starts_with(b"long");
+        let flags = if is_long { [3, 0x80] } else { [1, 0x80] };
+        (!incoming.over_tcp).then(|| incoming.answer(flags, 0, [ONE]))
+    });
+    let (second, mut ours) = (Fake::steady(0, TWO), Ours::start(Manner::Podman));
+    let alone = ours.container("c", &[cuts.address]).ask("long.example").unwrap();
+    assert!(alone.is_truncated() && alone.after < FAILOVER, "{:?}", alone.after);
+    let asker = ours.container("d", &[cuts.address, second.address]);
+    let told = asker.ask_over_tcp("a.example").unwrap();
+    assert_eq!(told.first().1, TWO);
+    assert_eq!(asker.ask("a.example").unwrap().first().1, ONE, "over UDP it answers");
+    let told = asker.ask_over_tcp("b.example").unwrap();
+    assert!(told.after < AT_ONCE, "over TCP it does not, which is remembered: {:?}", told.after);
+}
+
+#[test]
 fn a_server_without_edns_is_asked_without() {
     let old = Fake::new(|incoming| {
         let understood = incoming.bytes[11] == 0;
@@ -248,7 +266,7 @@ fn the_hosts_servers_are_followed() {
     let asker = ours.container("c", &[]);
     assert_eq!(asker.ask("a.example").unwrap().first().1, ONE);
     std::fs::write(&file, "# none at the moment\n").unwrap();
-    thread::sleep(Duration::from_millis(10));
+    thread::sleep(Duration::from_millis(150));
     assert_eq!(asker.ask_for("a.example", AT_ONCE).map(drop), None);
     let mut ours = Ours::with(upstream(&second));
     std::fs::write(&file, "nameserver 127.0.0.1\n").unwrap();
