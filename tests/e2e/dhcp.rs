@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use linkspan_dhcp::{Leased, Wanted, setup, teardown};
 use serde_json::Value;
@@ -97,7 +98,7 @@ fn a_container_has_a_lease_until_it_goes() {
         teardown(Path::new(SOCKET), &wanted("c1", &mac)).unwrap();
         // A namespace is not kept alive by its lease, also while nobody answers.
         server.stop();
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(4));
         drop(other);
         sh("ip netns delete c2");
         until("the device is gone", || !server.net.succeeds("ip link show c2"));
@@ -147,6 +148,23 @@ fn an_address_that_the_server_takes_away_is_exchanged() {
         assert_eq!(now.matches("default").count(), 1, "{now}");
         until("the file has it", || file()[&mac][0]["yiaddr"].as_str().unwrap().starts_with("10.77.0.7"));
         assert_eq!(file()[&mac][0]["gateways"][0], "10.77.0.3");
+    });
+}
+
+#[test]
+fn a_lease_that_cannot_be_kept_is_given_back_at_once() {
+    run(here!(), || {
+        let Some(mut server) = Dnsmasq::start() else { return };
+        let _proxy = Proxy::start("");
+        let (net, mac) = server.container("c1");
+        lease("c1", &mac);
+        // The kernel takes no route by way of a multicast address.
+        server.serve("10.77.0.50,10.77.0.59", "--dhcp-option=121,10.9.0.0/16,224.0.0.9");
+        until("it is refused", || !addresses(&net).contains("default"));
+        let start = Instant::now();
+        teardown(Path::new(SOCKET), &wanted("c1", &mac)).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        until("the lease is given back", || server.leased().is_empty());
     });
 }
 

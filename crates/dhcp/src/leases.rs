@@ -185,6 +185,7 @@ impl<A: Asked> Leases<A> {
     }
 
     async fn keep(self: Arc<Self>, key: String, mut keeper: Keeper, mut stopped: oneshot::Receiver<bool>) {
+        let mut pause = Duration::ZERO;
         loop {
             let event = tokio::select! {
                 gives_back = &mut stopped => {
@@ -195,8 +196,13 @@ impl<A: Asked> Leases<A> {
                     }
                     return;
                 }
-                event = keeper.next() => event,
+                // Whoever wants it stopped does not wait for the end of a pause.
+                event = async {
+                    sleep(pause).await;
+                    keeper.next().await
+                } => event,
             };
+            pause = if event.is_err() { PAUSE } else { Duration::ZERO };
             match event {
                 Ok(Event::Bound(lease)) => self.renewed(&key, &lease, &keeper),
                 Ok(Event::Lost) if A::GIVES => {
@@ -206,7 +212,6 @@ impl<A: Asked> Leases<A> {
                 Ok(Event::Gone) => return self.forget(&key, "is let go, as its interface is gone"),
                 Err(error) => {
                     eprintln!("the lease of {key} cannot be kept: {error}: {}", error.cause);
-                    sleep(PAUSE).await;
                 }
             }
         }
