@@ -54,7 +54,8 @@ fn second_name(called: &Name) -> String {
 
 /// The record of a network whose plugins are a runtime's; made at its first use.
 pub(crate) fn own_network(tx: &Tx<'_>, called: &Name) -> Result<Network, Error> {
-    for name in [called.clone(), second_name(called).parse()?] {
+    // One that is nearly as long as a name can be has no second.
+    for name in [Some(called.clone()), second_name(called).parse().ok()].into_iter().flatten() {
         match tx.network(name.as_str())?.filter(|found| found.name == name) {
             Some(found) if found.guests.is_some() => return Ok(found),
             None if !Network::PREDEFINED.contains(&name.as_str()) => {

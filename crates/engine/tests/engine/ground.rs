@@ -169,3 +169,13 @@ fn a_boot_ends_what_a_network_has_made() {
     site.reboot();
     assert!(site.engine().find_network("one").unwrap().is_none());
 }
+
+#[test]
+fn a_network_may_have_the_longest_name_there_is() {
+    let site = attachments::site();
+    let mut place = place("one", CONTAINER, FILE);
+    place.attachment.network = "n".repeat(63).parse().unwrap();
+    site.engine().fit(&place).unwrap();
+    assert!(site.engine().detach(&place.attachment).unwrap());
+    site.assert_in_order();
+}
