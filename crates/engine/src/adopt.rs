@@ -39,7 +39,7 @@ impl<K: Kernel> Engine<K> {
             for request in requests {
                 written = Some(extended(tx, &sandbox, &without_what_goes(request))?);
             }
-            let (endpoint, network, _) = written.ok_or(Error::Overtaken)?;
+            let (endpoint, (network, _), _) = written.ok_or(Error::Overtaken)?;
             let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;
             Ok::<_, Error>((endpoint, network, journal))
         })?;

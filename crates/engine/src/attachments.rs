@@ -169,17 +169,18 @@ impl<K: Kernel> Engine<K> {
             self.store.lock(&Object::Network(attachment.network.clone()), Mode::Shared, PATIENCE)?;
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
         self.still_there(&sandbox, is_new)?;
-        let (endpoint, network, part, journal) = self.store.write(|tx| {
+        let (endpoint, (network, before), part, journal) = self.store.write(|tx| {
             enter(tx, &sandbox, is_new)?;
             refuse_pending(tx, &sandbox, None)?;
             let (endpoint, network, part) = extended(tx, &sandbox, request)?;
             let detail = format!("{} {}", endpoint.id, part.owner);
             Ok::<_, Error>((endpoint, network, part, tx.begin(&object, FIT, &detail)?))
         })?;
+        let former = self.outdated(&network, before)?;
         let mut wanted = desired::network(&network);
         wanted.merge(desired::pin(&sandbox));
         wanted.merge(desired::part(&sandbox, &endpoint, &part));
-        if let Err(error) = self.converge(wanted, &State::default()) {
+        if let Err(error) = self.converge(wanted, &former) {
             self.undo(|engine| engine.rid(&sandbox, endpoint.id, &part.owner));
             return Err(error);
         }
@@ -403,12 +404,13 @@ fn refuse_present(attachment: &Attachment, inside: &Inside) -> Result<(), Error>
     Err(Error::Present { container: attachment.container.clone(), ifname: ifname.clone() })
 }
 
-/// Writes down an endpoint with one more part; what its plugin wants anew of a part that is there is added to that.
+/// Writes down an endpoint with one more part; what its plugin wants anew of a part that is there is added to that. With the
+/// network comes what held for its guests before.
 pub(crate) fn extended(
     tx: &Tx<'_>,
     sandbox: &Sandbox,
     request: &FitRequest,
-) -> Result<(Endpoint, Network, Part), Error> {
+) -> Result<(Endpoint, (Network, Guests), Part), Error> {
     let FitRequest { attachment, footing, part, .. } = request;
     let part = settled(tx, sandbox, part)?;
     let known = match tx.attachment(attachment)? {
@@ -420,7 +422,7 @@ pub(crate) fn extended(
             refuse_attached(tx, attachment)?;
         }
         let network = tx.network_by_id(endpoint.network)?.ok_or(Error::Overtaken)?;
-        let network = with_guests(tx, network, &request.guests)?;
+        let hosting = with_guests(tx, network, &request.guests)?;
         endpoint.published.extend(part.published.iter().cloned());
         if endpoint.leases.is_empty() {
             endpoint.leases.clone_from(&footing.leases);
@@ -430,14 +432,14 @@ pub(crate) fn extended(
             None => endpoint.parts.push(part.clone()),
         }
         tx.update_endpoint(&endpoint)?;
-        return Ok((endpoint, network, part));
+        return Ok((endpoint, hosting, part));
     }
-    let network = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
+    let hosting = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
     let id = random_id()?;
     let of_address = || footing.leases.first().map(|lease| Mac::for_ip(lease.address));
     let endpoint = Endpoint {
         id,
-        network: network.id,
+        network: hosting.0.id,
         sandbox: sandbox.id,
         wire: Wire::Fitted { host: footing.host.clone() },
         ifname: attachment.ifname.clone(),
@@ -454,7 +456,7 @@ pub(crate) fn extended(
     };
     tx.insert_endpoint(&endpoint)?;
     tx.insert_attachment(attachment, endpoint.id)?;
-    Ok((endpoint, network, part))
+    Ok((endpoint, hosting, part))
 }
 
 pub(crate) fn join(known: &mut Part, more: &Part) {

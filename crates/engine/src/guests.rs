@@ -16,11 +16,26 @@ impl<K: Kernel> Engine<K> {
     pub fn hold(&mut self, network: &Name, guests: &Guests) -> Result<(), Error> {
         self.settle()?;
         let _network = self.store.lock(&Object::Network(network.clone()), Mode::Shared, PATIENCE)?;
-        let network = self.store.write(|tx| {
+        let (network, before) = self.store.write(|tx| {
             let network = own_network(tx, network)?;
             with_guests(tx, network, guests)
         })?;
-        self.converge(desired::network(&network), &State::default())
+        let former = self.outdated(&network, before)?;
+        self.converge(desired::network(&network), &former)
+    }
+
+    /// What the firewall may hold for a network by what held `before` for its guests, and no longer.
+    pub(crate) fn outdated(&mut self, network: &Network, before: Guests) -> Result<State, Error> {
+        let of = |network: &Network| desired::network(network).firewall.unwrap_or_default();
+        let mut former = of(&Network { guests: Some(before), ..network.clone() });
+        let now = of(network);
+        former.retain(|element| !now.contains(element));
+        if former.is_empty() {
+            return Ok(State::default());
+        }
+        let (others, _) = self.held_by_others(network)?;
+        former.retain(|element| !others.contains(element));
+        Ok(State { firewall: Some(former), ..State::default() })
     }
 
     /// What of `guests` does not hold any more for what a runtime calls `network`, in words.
@@ -91,11 +106,17 @@ fn record(name: Name) -> Result<Network, Error> {
     })
 }
 
-pub(crate) fn with_guests(tx: &Tx<'_>, mut network: Network, more: &Guests) -> Result<Network, Error> {
-    let mut guests = network.guests.clone().unwrap_or_default();
+/// The network with `more` for its guests, and what held for them before.
+pub(crate) fn with_guests(
+    tx: &Tx<'_>,
+    mut network: Network,
+    more: &Guests,
+) -> Result<(Network, Guests), Error> {
+    let before = network.guests.clone().unwrap_or_default();
+    let mut guests = before.clone();
     if guests.take_in(more) {
         network.guests = Some(guests);
         tx.update_network(&network)?;
     }
-    Ok(network)
+    Ok((network, before))
 }

@@ -338,7 +338,10 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// What the networks of runtimes beside `network` have in firewalls: several may share a bridge or a subnet.
-    fn held_by_others(&mut self, network: &Network) -> Result<(BTreeSet<Element>, Vec<Fixture>), Error> {
+    pub(crate) fn held_by_others(
+        &mut self,
+        network: &Network,
+    ) -> Result<(BTreeSet<Element>, Vec<Fixture>), Error> {
         self.store.read(|tx| {
             let journal = tx.journal()?;
             let stays =

@@ -117,7 +117,8 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Adds what `others` has; whether that changes anything. Of two isolations of a bridge the one in `others` holds.
+    /// Adds what `others` has; whether that changes anything. Of two isolations of a bridge, and of two addresses that it takes
+    /// outside, the one in `others` holds; of two name servers at an address the known one, which may be running.
     pub fn take_in(&mut self, others: &Self) -> bool {
         let before = self.clone();
         self.bridges.extend(others.bridges.iter().cloned());
@@ -127,9 +128,15 @@ impl Guests {
         self.internal.extend(others.internal.iter().cloned());
         self.isolation.extend(others.isolation.iter().map(|(bridge, level)| (bridge.clone(), *level)));
         self.masqueraded.extend(others.masqueraded.iter().cloned());
+        let replaced = |(bridge, address): &(IfName, IpAddr)| {
+            let by = |(other, new): &(IfName, IpAddr)| other == bridge && new.is_ipv4() == address.is_ipv4();
+            others.outbound.iter().any(by)
+        };
+        self.outbound.retain(|known| !replaced(known));
         self.outbound.extend(others.outbound.iter().cloned());
         self.named.extend(others.named.iter().cloned());
-        self.dns.extend(&others.dns);
+        let new = |server: &&SocketAddr| !before.dns.iter().any(|known| known.ip() == server.ip());
+        self.dns.extend(others.dns.iter().filter(new));
         self.trusted.extend(&others.trusted);
         self.admitted.extend(others.admitted.iter().cloned());
         // The same bridge may be wanted otherwise by now.

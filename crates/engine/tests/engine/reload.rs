@@ -3,7 +3,7 @@
 use linkspan_model::{Admission, Fixture, Guests, Isolation};
 use linkspan_plan::{Element, Step};
 
-use crate::attachments::{CONTAINER, FILE, chained_part, main_part, with_record};
+use crate::attachments::{CONTAINER, FILE, PIN, chained_part, main_part, with_record};
 use crate::machine::Death;
 use crate::site::{Site, publishing};
 
@@ -99,4 +99,24 @@ fn a_reload_that_is_killed_is_made_up_for_by_the_next() {
         site.engine().reload_firewall().unwrap();
         assert_eq!(site.machine.state(), whole, "{death:?}");
     }
+}
+
+#[test]
+fn what_a_network_is_given_anew_takes_the_place_of_what_it_had() {
+    let site = busy();
+    let mut other = main_part("other", PIN);
+    other.guests = Guests {
+        isolation: [("cni0".parse().unwrap(), Isolation::Open)].into(),
+        outbound: [("cni0".parse().unwrap(), "192.0.2.2".parse().unwrap())].into(),
+        ..Guests::default()
+    };
+    site.engine().fit(&other).unwrap();
+    let whole = site.machine.state();
+    let of_network = |element: &&Element| matches!(element, Element::Strict(_) | Element::Outbound { .. });
+    let there: Vec<_> = whole.firewall.iter().flatten().filter(of_network).map(ToString::to_string).collect();
+    assert_eq!(there, ["outbound4 { cni0 : 192.0.2.2 }"]);
+    site.machine.with(|fake| fake.state.firewall = None);
+    site.engine().reload_firewall().unwrap();
+    assert_eq!(site.machine.state(), whole);
+    site.assert_in_order();
 }
