@@ -266,6 +266,20 @@ fn a_server_that_was_killed_is_replaced() {
 }
 
 #[test]
+fn a_teardown_tells_what_one_that_was_killed_did_not() {
+    run(here!(), || {
+        let pair = pair(None, None);
+        let _net = Net::new("c2");
+        assert!(pair.call("setup", 2).0);
+        let server = server();
+        // So far it had come.
+        fs::remove_file(format!("{DIRECTORY}/net")).unwrap();
+        assert!(pair.call("teardown", 2).0);
+        ends(&server);
+    });
+}
+
+#[test]
 fn anothers_backend_drives_the_server() {
     run(here!(), || {
         let Some(netavark) = theirs("netavark") else { return };

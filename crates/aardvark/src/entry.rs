@@ -78,10 +78,13 @@ pub fn enter(directory: &Path, entries: &[Entry], start: &Start<'_>) -> Result<V
 /// If a file cannot be written.
 pub fn leave(directory: &Path, container: &str, networks: &[&str]) -> Result<(), Error> {
     let place = Directory(directory);
-    if directory.is_dir() && remove(place, container, networks)? {
-        process::tell(place, networks)?;
+    if !directory.is_dir() {
+        return Ok(());
     }
-    Ok(())
+    // Told in any case: whoever took it out before may have died before telling.
+    let removed = remove(place, container, networks);
+    process::tell(place, networks)?;
+    removed
 }
 
 /// Gives a network other name servers, none for those of the host. Nothing is to be done for a network that nobody is on.
@@ -102,17 +105,13 @@ pub fn update(directory: &Path, network: &str, servers: &[IpAddr]) -> Result<(),
     Ok(())
 }
 
-fn remove(place: Directory<'_>, container: &str, networks: &[&str]) -> Result<bool, Error> {
+fn remove(place: Directory<'_>, container: &str, networks: &[&str]) -> Result<(), Error> {
     let _turn = place.turn()?;
-    let mut changed = false;
     let mut failed = None;
     for network in networks {
-        match place.leave(network, container) {
-            Ok(left) => changed |= left,
-            Err(error) => failed = failed.or(Some(error)),
-        }
+        failed = place.leave(network, container).err().or(failed);
     }
-    failed.map_or(Ok(changed), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 fn member(entry: &Entry, warnings: &mut Vec<String>) -> Option<Member> {
