@@ -5,6 +5,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
+/// Has this process carry out what it is at, whatever signal asks it to end, with the threads and programs that it starts from
+/// now on.
+pub fn refuse_to_end() {
+    block();
+}
+
 /// While it lives, no signal ends the thread that made it or those that it starts. One that came meanwhile has its
 /// effect at the drop.
 #[derive(Debug)]
@@ -15,9 +21,7 @@ pub struct Held {
 impl Held {
     /// Holds signals back, best before threads are started.
     pub fn new() -> Self {
-        let mut before = SigSet::empty();
-        _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut before));
-        Self { before }
+        Self { before: block() }
     }
 
     /// Whether one has come.
@@ -45,4 +49,11 @@ impl Drop for Held {
     fn drop(&mut self) {
         _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
+}
+
+/// Holds them back; gives what was held back before.
+fn block() -> SigSet {
+    let mut before = SigSet::empty();
+    _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut before));
+    before
 }

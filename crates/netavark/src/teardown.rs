@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use linkspan_kernel::signals;
+
 use crate::drivers::{self, Job};
 use crate::setup::{dns_port, network_of};
 use crate::update::DNS;
 use crate::{Error, Global, Host, Network, NetworkOptions, PerNetwork};
 
-/// Detaches the container. Its namespace may be gone.
+/// Detaches the container. Its namespace may be gone. Once begun, no signal but SIGKILL keeps it from its end: nobody would
+/// come back for what is left.
 ///
 /// # Errors
 /// All that could not be taken away; what could is gone.
 pub fn teardown(global: &Global, netns: &Path) -> Result<(), Error> {
+    signals::refuse_to_end();
     let options = NetworkOptions::load(global)?;
     global.required_config("teardown")?;
     if !netns.exists() {

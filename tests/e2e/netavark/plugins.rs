@@ -35,6 +35,7 @@ fn a_driver_moves_a_device_and_gives_it_back() {
         };
         let status = call("setup").result();
         assert!(status["n1"]["interfaces"]["spare0"].is_object(), "{status:#}");
+        assert!(a.sh("ip -br link show lo").contains("LOWER_UP"));
         assert!(a.sh("ip -br link").contains("spare0"));
         let gone = call("teardown");
         assert_eq!((gone.code, gone.out.as_str(), gone.err.as_str()), (Some(0), "", "given back\n"));
@@ -129,5 +130,24 @@ fn links_make_the_program_podmans_backend_and_its_name_server() {
         assert_eq!(linkspan("netavark --config /run/x --version"), "netavark 2.1.0\n");
         assert!(linkspan("netavark --help").contains("install"));
         assert!(sh("/run/podman-helpers/netavark --help").contains("firewall-reload"));
+    });
+}
+
+#[test]
+fn a_teardown_goes_on_to_its_end_whoever_asks_it_to_stop() {
+    run(here!(), || {
+        driver(
+            "asks",
+            r#"[ $1 = setup ] && echo {} || { kill -TERM $PPID; kill -INT $PPID; sleep 0.1; echo end >&2; }"#,
+        );
+        let _a = Net::new("a");
+        let container = Container::new("a", &json!({"driver": "asks"}), &json!({}));
+        let call = |command: &str| {
+            let line = format!("--plugin-directory {DRIVERS} {command} /run/netns/a");
+            Backend::new().args(&line).with(&container.input())
+        };
+        call("setup").result();
+        let gone = call("teardown");
+        assert_eq!((gone.code, gone.out.as_str(), gone.err.as_str()), (Some(0), "", "end\n"));
     });
 }
