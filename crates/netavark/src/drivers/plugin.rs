@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use linkspan_kernel::loopback;
+
 use super::{Driver, Job, Made, Plan};
 use crate::{Error, Host, PluginRequest, plugin};
 
@@ -26,6 +28,8 @@ impl Driver for Plugin {
 
 impl Plan for Place<'_> {
     fn setup(&self, _host: &mut Host<'_>) -> Result<Made, Error> {
+        // Drivers leave it to this backend, which sets it up on the way elsewhere.
+        loopback::up(self.job.netns)?;
         let status = plugin::setup(&self.program, self.job.netns, &request(&self.job))?;
         Ok(status.into())
     }
