@@ -143,6 +143,9 @@ fn a_network_that_cannot_be_is_told_before_anything_is_made() {
             unmanaged.refused().starts_with("in unmanaged mode, the bridge must already exist on the host")
         );
         before.is_unchanged();
+        sh("ip link add br9 type veth peer name other9");
+        let told = unmanaged.refused();
+        assert!(told.contains("br9 exists and is no bridge but a veth"), "{told}");
     });
 }
 

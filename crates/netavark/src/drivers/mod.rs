@@ -193,7 +193,7 @@ pub fn words(error: linkspan_engine::Error, request: &FitRequest) -> Error {
             Error::new(format!("create veth pair: {in_container}: {EXISTS}"))
         }
         linkspan_engine::Error::Kernel(refused)
-            if refused.failure == Failure::Exists && refused.what.contains("veth pair") =>
+            if refused.failure == Failure::Exists && refused.cause.starts_with("there is a device") =>
         {
             let host = request.footing.host.as_ref().map(ToString::to_string).unwrap_or_default();
             Error::new(format!(
