@@ -150,3 +150,22 @@ impl Guests {
         *self != before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_server_that_is_known_stays_and_an_address_outside_gives_way() {
+        let guests = |server: &str, outside: &str| Guests {
+            dns: [server.parse().unwrap()].into(),
+            outbound: [("br0".parse().unwrap(), outside.parse().unwrap())].into(),
+            ..Guests::default()
+        };
+        let mut known = guests("10.1.0.1:1153", "192.0.2.1");
+        assert!(known.take_in(&guests("10.1.0.1:1154", "192.0.2.2")));
+        assert_eq!(known, guests("10.1.0.1:1153", "192.0.2.2"));
+        assert!(known.take_in(&guests("10.1.0.9:1154", "2001:db8::1")));
+        assert_eq!((known.dns.len(), known.outbound.len()), (2, 2));
+    }
+}
