@@ -11,6 +11,8 @@ const SANDBOXES: usize = 300;
 const SAMPLE: usize = 30;
 /// `cargo xtask bench growth`, for a release build on a machine with nothing else to do, is held to 1.2.
 const BOUND: f64 = 1.4;
+/// What grows is slower every time; a busy machine is not.
+const ATTEMPTS: usize = 3;
 
 /// Other tests run beside this one, and come and go. So the last sandboxes of a host with many are measured in turn
 /// with the first ones of a host with few.
@@ -28,12 +30,15 @@ fn the_last_of_three_hundred_costs_what_the_first_did() {
         let create =
             |prefix: &str, n: usize| format!("sandbox create --net lab -p {}:80 {prefix}{n}", 10_000 + n);
         (0..SANDBOXES - SAMPLE).for_each(|n| drop(linkspan(&create("big", n))));
-        let last = SANDBOXES - SAMPLE..SANDBOXES;
-        let created = last.clone().map(|n| (on_small(&create("small", n)), timed(&create("big", n))));
-        compare("create", created.collect());
-        let removed =
-            last.map(|n| (on_small(&format!("sandbox rm small{n}")), timed(&format!("sandbox rm big{n}"))));
-        compare("rm", removed.collect());
+        let last = || SANDBOXES - SAMPLE..SANDBOXES;
+        let measure = || {
+            let created = last().map(|n| (on_small(&create("small", n)), timed(&create("big", n))));
+            let created = ratio("create", created.collect());
+            let removed = last()
+                .map(|n| (on_small(&format!("sandbox rm small{n}")), timed(&format!("sandbox rm big{n}"))));
+            created.max(ratio("rm", removed.collect()))
+        };
+        assert!((0..ATTEMPTS).any(|_| measure() < BOUND), "it gets slower, see above");
 
         let rest: Vec<_> = (0..SANDBOXES - SAMPLE).map(|n| format!("big{n}")).collect();
         linkspan(&format!("sandbox rm {}", rest.join(" ")));
@@ -43,12 +48,12 @@ fn the_last_of_three_hundred_costs_what_the_first_did() {
     });
 }
 
-fn compare(what: &str, times: Vec<(Duration, Duration)>) {
+fn ratio(what: &str, times: Vec<(Duration, Duration)>) -> f64 {
     let (first, last): (Vec<_>, Vec<_>) = times.into_iter().unzip();
     let (first, last) = (median(first), median(last));
     let ratio = last.as_secs_f64() / first.as_secs_f64();
     println!("{what}: first {SAMPLE} {first:?}, last {SAMPLE} of {SANDBOXES} {last:?}, ratio {ratio:.2}");
-    assert!(ratio < BOUND, "{what} gets slower: {first:?} to {last:?}");
+    ratio
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
