@@ -14,6 +14,7 @@ use linkspan_dns::{Config, Forwarder, Listen, Member, Network, Server, Style, Up
 /// Of a hundred answers, 99 take no longer. The machine may have other work: what is looked for is a server that waits for
 /// somebody, and that would be for seconds.
 const SOON: Duration = Duration::from_millis(100);
+const ATTEMPTS: usize = 3;
 const QUESTIONS: usize = 400;
 
 /// A server that everybody on loopback may ask, and one whose network is elsewhere.
@@ -76,8 +77,15 @@ fn asker(server: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// Asks, over both protocols, while `harm` is done again and again.
+/// Asks, over both protocols, while `harm` is done again and again. Whom it delays it delays every time, a busy machine does
+/// not.
 fn others_are_served_while(harm: impl Fn(&Up) + Sync) {
+    let late: Vec<_> = (0..ATTEMPTS).map(|_| time_while(&harm)).take_while(|late| *late > SOON).collect();
+    assert!(late.len() < ATTEMPTS, "{late:?}");
+}
+
+/// How long 99 of a hundred answers take at most.
+fn time_while(harm: &(impl Fn(&Up) + Sync)) -> Duration {
     let (up, ended) = (up(), AtomicBool::new(false));
     let mut times = thread::scope(|scope| {
         scope.spawn(|| {
@@ -110,8 +118,7 @@ fn others_are_served_while(harm: impl Fn(&Up) + Sync) {
         times
     });
     times.sort();
-    let late = times[QUESTIONS * 99 / 100];
-    assert!(late < SOON, "{late:?}, in the middle {:?}", times[QUESTIONS / 2]);
+    times[QUESTIONS * 99 / 100]
 }
 
 #[test]
