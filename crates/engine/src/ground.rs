@@ -10,15 +10,15 @@ use crate::{Engine, Error, PATIENCE};
 /// What the journal calls it when nobody is on such a network any more.
 pub const LEAVE: &str = "leave";
 
-/// Notes which of `networks` nobody is on any more and have ground that is to go, in the transaction in which their endpoints
-/// go; whether there is any.
+/// Notes which of `networks` go as nobody is on them any more, in the transaction in which their endpoints go; whether
+/// there is any.
 pub(crate) fn note_left<'a>(
     tx: &Tx<'_>,
     networks: impl IntoIterator<Item = &'a Network>,
 ) -> Result<bool, Error> {
     let mut left = false;
     for network in networks {
-        if network.has_ground() && !tx.network_in_use(network.id)? {
+        if network.goes_with_the_last() && !tx.network_in_use(network.id)? {
             tx.begin(&Object::Network(network.name.clone()), LEAVE, "")?;
             left = true;
         }

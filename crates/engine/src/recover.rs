@@ -341,7 +341,7 @@ impl<K: Kernel> Engine<K> {
             if lock.is_some() && !self.store.read(|tx| tx.network_in_use(network.id))? {
                 self.files.remove_roster(&network.name)?;
                 // What it stood on went with the boot.
-                if network.has_ground() {
+                if network.goes_with_the_last() {
                     self.store.write(|tx| tx.delete_network(network.id))?;
                 }
             }

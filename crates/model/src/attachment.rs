@@ -114,6 +114,9 @@ pub struct Guests {
     /// record with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ground: Vec<Fixture>,
+    /// Whether the network's record goes with the last of them though nothing is made for them all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
 }
 
 impl Guests {
@@ -147,6 +150,7 @@ impl Guests {
         self.ground.retain(|known| !others.ground.iter().any(|other| same(known, other) && known != other));
         let new = others.ground.iter().filter(|other| !self.ground.contains(other)).cloned();
         self.ground.extend(new.collect::<Vec<_>>());
+        self.passing |= others.passing;
         *self != before
     }
 }

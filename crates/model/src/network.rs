@@ -329,9 +329,9 @@ impl Network {
         self.pools.is_empty() || self.pools.iter().any(|pool| pool.family() == Family::V4)
     }
 
-    /// Whether it is a runtime's that has made something for all of its containers.
-    pub fn has_ground(&self) -> bool {
-        self.guests.as_ref().is_some_and(|guests| !guests.ground.is_empty())
+    /// Whether it is a runtime's and on record only as long as a container is on it.
+    pub fn goes_with_the_last(&self) -> bool {
+        self.guests.as_ref().is_some_and(|guests| guests.passing || !guests.ground.is_empty())
     }
 
     /// Whether a bridge of its own connects its sandboxes.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::calling::Container;
+use super::calling::{Backend, Container};
 use crate::support::*;
 
 fn on_lan(name: &'static str, address: &str, network: &Value) -> Container {
@@ -46,6 +46,30 @@ fn containers_have_macs_of_their_own_on_the_lan() {
             second.teardown();
         }
         assert!(!a.sh("ip -br link").contains("eth0"));
+        before.is_unchanged();
+    });
+}
+
+#[test]
+fn the_firewall_goes_with_the_last_bridge_though_there_was_a_macvlan() {
+    run(here!(), || {
+        let _lan = Switched::new();
+        let (_a, _b) = (Net::new("a"), Net::new("b"));
+        let before = Snapshot::take();
+        let on_device = on_lan("a", "192.0.2.50", &json!({}));
+        on_device.setup();
+        on_device.teardown();
+        let place = json!({"name": "n2", "interface_name": "eth0", "static_ips": ["10.92.0.2"]});
+        let network = json!({
+            "name": "n2", "id": "b".repeat(64), "driver": "bridge", "network_interface": "podman2",
+            "subnets": [{"subnet": "10.92.0.0/24", "gateway": "10.92.0.1"}],
+        });
+        let on_bridge = json!({
+            "container_id": "id-of-b", "container_name": "b",
+            "networks": [place], "network_info": {"n2": network},
+        });
+        Backend::new().args("setup /run/netns/b").with(&on_bridge).result();
+        Backend::new().args("teardown /run/netns/b").with(&on_bridge).is_silent();
         before.is_unchanged();
     });
 }

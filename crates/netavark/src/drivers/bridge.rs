@@ -198,7 +198,7 @@ impl Place<'_> {
     /// What holds for all of the network's containers; nothing for a bridge that somebody else looks after.
     fn guests(&self, host: &mut Host<'_>) -> Result<Guests, Error> {
         if !self.is_managed() {
-            return Ok(Guests::default());
+            return Ok(Guests { passing: true, ..Guests::default() });
         }
         let guests = host.firewall()?.guests(&self.segment());
         Ok(Guests { ground: self.ground(), ..guests? })

@@ -83,7 +83,7 @@ impl Plan for Place<'_> {
             footing: Footing { mac: Some(mac), host: None, leases },
             is_main: true,
             part,
-            guests: Guests::default(),
+            guests: Guests { passing: true, ..Guests::default() },
             labels: self.job.labels(),
         })?;
         Ok(self.status(mac).into())
