@@ -4,7 +4,6 @@
 use std::net::Ipv4Addr;
 
 use linkspan_plan::KernelError;
-use nix::errno::Errno;
 
 use crate::netlink::Message;
 
@@ -33,14 +32,11 @@ impl Firewall {
         address: Ipv4Addr,
         (udp, tcp): (u16, u16),
     ) -> Result<(), KernelError> {
-        let table = || table(address, udp, tcp);
-        // A table is removed only if there is one: whoever closes a socket soon after has to wait for that.
-        let sent = match self.socket.transaction(table(), None) {
-            Err(error) if error.errno == Errno::EEXIST => {
-                self.socket.transaction(removal().into_iter().chain(table()).collect(), None)
-            }
-            sent => sent,
-        };
+        // A table is removed only if there is one: whoever closes a socket soon after has to wait for that. To find out by
+        // making a second one takes ten milliseconds, for which the kernel waits when it takes a transaction back.
+        let left = if self.has_table(Family::Ip)? { removal() } else { Vec::new() };
+        let messages = left.into_iter().chain(table(address, udp, tcp)).collect();
+        let sent = self.socket.transaction(messages, None);
         sent.map_err(|error| refused("lead questions for names to where they are answered", &error))
     }
 

@@ -10,5 +10,6 @@ mod listeners;
 mod loopback;
 mod net;
 mod publish;
+mod resolver;
 mod segments;
 mod table;
