@@ -172,10 +172,11 @@ fn unsure(parts: &[(&Element, Vec<Entry>)], found: &BTreeSet<Entry>) -> BTreeSet
     ranges.filter(|(_, parts)| half(parts)).map(|(element, _)| element.set()).collect()
 }
 
-/// Reads the answer to a batch's first message, the question for the table.
+/// Reads the answer to a batch's first message, the question for the table. Where there are no nf_tables, nobody understands it
+/// (`nfnetlink_rcv_msg`).
 fn table(answers: &[Answer], errors: &[Error]) -> Result<Table, KernelError> {
     match errors.iter().find(|error| error.index == Some(0)) {
-        Some(error) if error.errno == Errno::ENOENT => return Ok(Table::Absent),
+        Some(error) if matches!(error.errno, Errno::ENOENT | Errno::EINVAL) => return Ok(Table::Absent),
         Some(error) => return Err(refused(ASKING, error)),
         None => {}
     }
@@ -199,4 +200,20 @@ fn listed(set: &'static str, answer: &Answer) -> Vec<Entry> {
         .nested(ELEM_LIST_ELEMENTS)
         .filter_map(|(_, element)| Entry::read(set, Attrs::new(element)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::{Error, Table, table};
+
+    #[test]
+    fn a_kernel_without_nf_tables_has_no_table() {
+        let answered = |errno| table(&[], &[Error { index: Some(0), errno, message: None }]);
+        for errno in [Errno::ENOENT, Errno::EINVAL] {
+            assert_eq!(answered(errno), Ok(Table::Absent));
+        }
+        assert!(answered(Errno::EPERM).is_err());
+    }
 }

@@ -46,7 +46,12 @@ impl Host {
         state.upper = self
             .observe_upper(scope)
             .map_err(|refusal| refusal.of("look at the devices on devices of the host"))?;
-        state.firewall = self.firewall()?.observe(&scope.elements)?;
+        state.firewall = match self.firewall() {
+            Ok(firewall) => firewall.observe(&scope.elements)?,
+            // Without netfilter there is no table; who wants one is told when it is to be made.
+            Err(error) if error.failure == Failure::Unsupported => None,
+            Err(error) => return Err(error),
+        };
         Ok(state)
     }
 
