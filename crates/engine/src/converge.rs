@@ -1,5 +1,7 @@
 //! Bringing the kernel to what is desired, within what a command touches.
 
+use std::collections::BTreeSet;
+
 use linkspan_model::{Endpoint, Id, IfName, Network, is_patch};
 use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, UpperStep, desired, diff};
 use linkspan_store::{Mode, Object, Tx};
@@ -16,19 +18,17 @@ impl<K: Kernel> Engine<K> {
     /// What sandboxes of several commands stand on is made by one command at a time. Another that misses it too, as after
     /// a reboot, looks again when its turn has come.
     pub(crate) fn converge(&mut self, mut desired: State, former: &State) -> Result<(), Error> {
-        let scope = Scope::of([&desired, former]);
-        let mut bridges = None;
+        let mut scope = Scope::of([&desired, former]);
+        let (mut bridges, mut built) = (None, false);
         let _host = loop {
             let lock = self.store.lock(&Object::Host, Mode::Shared, PATIENCE)?;
             let mut observed = self.kernel.observe(&scope)?;
             observed.forgive(&desired, former);
             observed.fixtures.clone_from(&former.fixtures);
             observed.answered.clone_from(&former.answered);
-            if observed.firewall.is_some()
-                || desired.firewall.as_ref().is_none_or(std::collections::BTreeSet::is_empty)
-            {
-                if observed.firewall.is_none() {
-                    desired.firewall = None;
+            if observed.firewall.is_some() || desired.firewall.as_ref().is_none_or(BTreeSet::is_empty) {
+                if built || observed.firewall.is_none() {
+                    (desired.firewall, observed.firewall) = (None, None);
                 }
                 let steps = diff(&desired, &observed);
                 if bridges.is_some() || !steps.iter().any(Step::makes_ground) {
@@ -41,6 +41,10 @@ impl<K: Kernel> Engine<K> {
             }
             drop(lock);
             self.rebuild_firewall()?;
+            // Whatever is desired is in it: it need not be asked for again, which may be thousands of ports.
+            if former.firewall.as_ref().is_none_or(BTreeSet::is_empty) {
+                (scope.elements, built) = (Elements::default(), true);
+            }
         };
         Ok(())
     }
