@@ -266,6 +266,22 @@ fn a_server_that_was_killed_is_replaced() {
 }
 
 #[test]
+fn an_address_that_is_gone_keeps_no_server_from_the_others() {
+    run(here!(), || {
+        let [first, _] = host();
+        write("one", "10.89.0.1\nida 10.89.0.2  web\n");
+        write("left", "10.89.9.1\nidb 10.89.9.2  db\n");
+        start();
+        assert_eq!(asked(&first, "10.89.0.1", "web"), "10.89.0.2");
+        fs::remove_file(format!("{DIRECTORY}/left")).unwrap();
+        fs::remove_file(format!("{DIRECTORY}/one")).unwrap();
+        let server = server();
+        sh(&format!("kill -HUP {server}"));
+        ends(&server);
+    });
+}
+
+#[test]
 fn a_teardown_tells_what_one_that_was_killed_did_not() {
     run(here!(), || {
         let pair = pair(None, None);

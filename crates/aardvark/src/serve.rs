@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use linkspan_dns::{Config, Forwarder, ListenError, Server, Style, Upstream};
+use linkspan_dns::{Config, Forwarder, Listen, ListenError, Server, Style, Upstream};
 use linkspan_kernel::daemon::{self, Side, Signal};
 use linkspan_kernel::station;
 
@@ -75,7 +75,15 @@ impl Keeper {
         tell(problems);
         let server = Server::start(config().map_err(cannot)?).map_err(cannot)?;
         server.publish(names.zones());
-        server.listen(&names.listen(run.port)).map_err(|error| unbound(&error))?;
+        let mut wanted = names.listen(run.port);
+        while let Err(error) = server.listen(&wanted) {
+            // The host has the address of a bridge no more: its containers went without a word.
+            let is_left = error.cause.kind() == ErrorKind::AddrNotAvailable && without(&mut wanted, &error);
+            if !is_left || wanted.is_empty() {
+                return Err(unbound(&error));
+            }
+            log(Severity::Error, unbound(&error));
+        }
         Ok(Self { run, names, server })
     }
 
@@ -127,9 +135,7 @@ impl Keeper {
         while let Err(error) = self.server.listen(&wanted) {
             // The others are not to suffer from it; it is tried again at the next look.
             log(Severity::Error, unbound(&error));
-            let before = wanted.len();
-            wanted.retain(|listen| listen.address != error.address);
-            if wanted.len() == before {
+            if !without(&mut wanted, &error) {
                 return;
             }
         }
@@ -189,6 +195,13 @@ fn config() -> io::Result<Config> {
 
 fn lock(shared: &Mutex<Keeper>) -> MutexGuard<'_, Keeper> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the address that could not be listened on from those that are wanted; whether it was one.
+fn without(wanted: &mut Vec<Listen>, error: &ListenError) -> bool {
+    let before = wanted.len();
+    wanted.retain(|listen| listen.address != error.address);
+    wanted.len() < before
 }
 
 fn unbound(error: &ListenError) -> Error {
