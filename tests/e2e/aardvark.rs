@@ -282,6 +282,26 @@ fn an_address_that_is_gone_keeps_no_server_from_the_others() {
 }
 
 #[test]
+fn a_server_sees_what_was_taken_away_while_it_began() {
+    run(here!(), || {
+        host();
+        write("one", "10.89.0.1\nida 10.89.0.2  web\n");
+        // It reads this one after the other, and waits for it to be written.
+        sh(&format!(
+            "cd {DIRECTORY} && mkfifo two && ( exec 3>two && rm one two && echo 10.89.1.1 >&3 ) & \
+             sleep 0.1; {LINKS}/aardvark-dns --config {DIRECTORY} -p 53 run"
+        ));
+        for _ in 0..200 {
+            if fs::read_dir(DIRECTORY).unwrap().count() == 0 {
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("the server has not ended");
+    });
+}
+
+#[test]
 fn a_teardown_tells_what_one_that_was_killed_did_not() {
     run(here!(), || {
         let pair = pair(None, None);

@@ -108,19 +108,14 @@ impl Keeper {
         let shared = Arc::new(Mutex::new(self));
         let asked = Arc::clone(&shared);
         thread::spawn(move || take_notes(&asked, &socket));
+        // What changed while this began was told to nobody, if whoever began it has died.
+        look_again(&shared);
         while let Ok(signal) = daemon::next_signal(&KEPT) {
             if signal != Signal::SIGHUP {
                 _ = fs::remove_file(lock(&shared).place().beside(SOCKET));
                 return;
             }
-            let mut keeper = lock(&shared);
-            keeper.look(None);
-            while keeper.names.is_empty() {
-                keeper.end_if_empty();
-                drop(keeper);
-                thread::sleep(PAUSE);
-                keeper = lock(&shared);
-            }
+            look_again(&shared);
         }
     }
 
@@ -158,6 +153,18 @@ impl Keeper {
             _ = fs::remove_file(self.place().beside(SOCKET));
             process::exit(0);
         }
+    }
+}
+
+/// Serves what all files say now; without any, the process ends as soon as nobody is about to write one.
+fn look_again(shared: &Mutex<Keeper>) {
+    let mut keeper = lock(shared);
+    keeper.look(None);
+    while keeper.names.is_empty() {
+        keeper.end_if_empty();
+        drop(keeper);
+        thread::sleep(PAUSE);
+        keeper = lock(shared);
     }
 }
 
