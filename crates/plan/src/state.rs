@@ -374,12 +374,22 @@ impl Scope {
                 let ifb = scope.shapers.entry(device.clone()).or_default();
                 *ifb = shaper.ifb().cloned().or(ifb.take());
             }
-            elements.extend(state.firewall.iter().flatten().cloned());
+            if let Some(firewall) = &state.firewall {
+                unite(&mut elements, firewall.clone());
+            }
         }
         scope.insides.retain(|name| !scope.namespaces.contains(name));
         scope.elements = Elements::These(elements);
         scope
     }
+}
+
+/// Adds `more` to `set`, element by element of the smaller: a container may publish thousands of ports.
+fn unite(set: &mut BTreeSet<Element>, mut more: BTreeSet<Element>) {
+    if set.len() < more.len() {
+        std::mem::swap(set, &mut more);
+    }
+    set.extend(more);
 }
 
 impl State {
@@ -403,7 +413,7 @@ impl State {
         self.fixtures.extend(other.fixtures);
         self.answered.extend(other.answered);
         if let Some(elements) = other.firewall {
-            self.firewall.get_or_insert_default().extend(elements);
+            unite(self.firewall.get_or_insert_default(), elements);
         }
     }
 

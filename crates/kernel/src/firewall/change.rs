@@ -92,6 +92,7 @@ pub(super) fn deleted(changes: &[Change]) -> BTreeSet<Entry> {
 /// Leaves out what is done already, in a kernel that has `table` with the elements `there`: making our table
 /// where it is, and deleting what is not there.
 pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTreeSet<Entry>) -> Vec<Change> {
+    let deletes = changes.iter().any(|change| matches!(change.kind, Kind::Delete(_)));
     let mut needed = |change: &&Change| match &change.kind {
         Kind::Create => {
             let needed = table != Table::Ours;
@@ -106,7 +107,9 @@ pub(super) fn outstanding(changes: &[Change], mut table: Table, mut there: BTree
             std::mem::replace(&mut table, Table::Absent) != Table::Absent
         }
         Kind::Add(entry) => {
-            there.insert(entry.clone());
+            if deletes {
+                there.insert(entry.clone());
+            }
             true
         }
         Kind::Delete(entry) => there.remove(entry),
