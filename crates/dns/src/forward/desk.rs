@@ -197,6 +197,8 @@ impl Desk {
                 Ok(None) => break,
                 Ok(Some(length)) => match Answer::read(&self.buffer[..length], sent.id, &flight.asked) {
                     Some(answer) => self.heard(&mut flight, place, one, answer, now),
+                    // Nobody else sends on a connection of one question, and there would be no end to what its server sends.
+                    None if sent.link.is_tcp() => self.lost(&mut flight, place, one, now),
                     None => Now::Waiting,
                 },
                 Err(_) => self.lost(&mut flight, place, one, now),

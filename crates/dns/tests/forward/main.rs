@@ -4,7 +4,8 @@
 
 mod fake;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -235,6 +236,26 @@ fn lies_are_not_believed() {
     let mut ours = Ours::start(Manner::Podman);
     let told = ours.container("c", &[fake.address, other.address, good.address]).ask("a.example").unwrap();
     assert_eq!(told.first().1, ONE);
+}
+
+#[test]
+fn a_server_that_never_stops_talking_keeps_nobody_waiting() {
+    let talker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = talker.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in talker.incoming().flatten() {
+            thread::spawn(move || while stream.write_all(&[0; 65_536]).is_ok() {});
+        }
+    });
+    let (good, mut ours) = (Fake::steady(0, ONE), Ours::start(Manner::Podman));
+    let (asker, other) = (ours.container("c", &[address]), ours.container("d", &[good.address]));
+    let asks = thread::spawn(move || asker.ask_over_tcp("a.example"));
+    thread::sleep(Duration::from_millis(100));
+    for name in ["b.example", "c.example", "d.example"] {
+        let told = other.ask_for(name, AT_ONCE);
+        assert!(told.is_some_and(|told| told.first().1 == ONE), "{name}");
+    }
+    drop(asks);
 }
 
 #[test]
