@@ -24,11 +24,22 @@ const TREE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Waits until the kernel has acted upon the carrier of devices. Until then it drops what is sent through them,
 /// and a bridge what comes from a port. From Linux 6.8 on, asking for a device is enough to make it act.
+///
+/// On a busy machine a new bridge may miss both that its carrier went and that it came, and stays undecided for ever.
+/// Packets pass, but each port to come would wait for it: it is told.
 pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
+    let mut late = Vec::new();
     until(|| {
         let requests = indexes.iter().map(|index| link::get_by_index(*index)).collect();
-        Ok(find_links(socket, requests)?.iter().flatten().all(|link| link.operational))
-    })
+        late = find_links(socket, requests)?.into_iter().flatten().filter(|link| !link.operational).collect();
+        Ok(late.is_empty())
+    })?;
+    let undecided: Vec<_> = late.iter().filter(|link| link.undecided).map(|link| link.index).collect();
+    if !undecided.is_empty() {
+        // The device may have gone, and who may not say so only waits again.
+        socket.attempt(undecided.into_iter().map(link::decide).collect())?;
+    }
+    Ok(())
 }
 
 /// Waits until the spanning tree lets frames through ports: twice its delay, which is at least two seconds each time.
@@ -100,4 +111,35 @@ fn until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         std::thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::links;
+    use crate::netlink::{Family, Socket};
+    use crate::rtnl::link;
+
+    /// Loopback is such a device, as nothing ever happens to its carrier.
+    #[test]
+    fn a_device_that_stays_undecided_is_waited_for_once() {
+        let alone = || {
+            if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
+                return eprintln!("skipped: no network namespaces without privileges: {errno}");
+            }
+            let mut socket = Socket::open(Family::Route).unwrap();
+            socket.batch(vec![link::up_by_name("lo")]).unwrap();
+            let time = |socket: &mut Socket| {
+                let start = Instant::now();
+                links(socket, &[1]).unwrap();
+                start.elapsed()
+            };
+            let (first, second) = (time(&mut socket), time(&mut socket));
+            assert!(second < first / 4, "{first:?}, then {second:?}");
+        };
+        std::thread::spawn(alone).join().unwrap();
+    }
 }

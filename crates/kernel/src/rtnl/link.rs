@@ -3,10 +3,10 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{
-    IFF_LOOPBACK, IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFNAME,
-    IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, IFLA_OPERSTATE,
-    RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
+    IFF_LOOPBACK, IFF_LOWER_UP, IFF_NOARP, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_GROUP,
+    IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES,
+    IFLA_OPERSTATE, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 use linkspan_model::{IfName, Mac};
 
@@ -35,7 +35,8 @@ pub(super) const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 /// The loose mode of IPV4_DEVCONF_RP_FILTER (Documentation/networking/ip-sysctl.rst).
 pub(super) const LOOSE: u32 = 2;
-/// RFC 2863 operational status "up" (linux/if.h).
+/// RFC 2863 operational status (linux/if.h).
+const IF_OPER_UNKNOWN: u8 = 0;
 const IF_OPER_UP: u8 = 6;
 /// The group of every device that is a port of a bridge of ours: "LS". The firewall knows them by it.
 pub(crate) const PORTS: u32 = 0x4c53;
@@ -341,6 +342,13 @@ pub(crate) fn set_group(name: &IfName, group: u32) -> Message {
     message
 }
 
+/// Says of an undecided device that it is up: `set_operstate` (net/core/rtnetlink.c) takes that where the status is unknown.
+pub(crate) fn decide(index: u32) -> Message {
+    let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(index, false));
+    message.attr_u8(IFLA_OPERSTATE, IF_OPER_UP);
+    message
+}
+
 /// Removes every device of a group, with one wait for all of them.
 pub(crate) fn delete_group(group: u32) -> Message {
     let mut message = Message::new(RTM_DELLINK, 0, &ifinfomsg(0, false));
@@ -409,6 +417,8 @@ pub(crate) struct Link {
     flags: i32,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
+    /// Whether the kernel never had a change of its carrier to act upon.
+    pub(crate) undecided: bool,
 }
 
 impl Link {
@@ -422,6 +432,8 @@ impl Link {
         let tap = kind.as_deref() == Some("tun");
         let stp = kind.as_deref() == Some("bridge")
             && info.nested(IFLA_INFO_DATA).u32(IFLA_BR_STP_STATE).is_some_and(|state| state != 0);
+        let flags = i32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
+        let status = attrs.u8(IFLA_OPERSTATE);
         Some(Self {
             index,
             name: attrs.text(IFLA_IFNAME)?,
@@ -436,8 +448,9 @@ impl Link {
             hairpin: port.u8(IFLA_BRPORT_MODE) == Some(1),
             stp,
             forwarding: port.u8(IFLA_BRPORT_STATE) == Some(BR_STATE_FORWARDING),
-            flags: i32::from_ne_bytes(body.get(8..12)?.try_into().ok()?),
-            operational: attrs.u8(IFLA_OPERSTATE) == Some(IF_OPER_UP),
+            flags,
+            operational: status == Some(IF_OPER_UP),
+            undecided: status == Some(IF_OPER_UNKNOWN) && flags & IFF_LOWER_UP != 0,
         })
     }
 
