@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
@@ -78,11 +79,17 @@ impl Net {
     }
 }
 
-/// Connects two namespaces: each end with its device's name and its address with prefix length.
+/// Connects two namespaces: each end with its device's name and its address with prefix length. Packets pass from then on: on a
+/// busy machine the kernel may take a second to act upon a carrier.
 pub fn wire(a: (&Net, &str, &str), b: (&Net, &str, &str)) {
     let pair = format!("ip link add {} type veth peer name {} netns {}", a.1, b.1, b.0.name());
     a.0.sh(&pair);
     for (net, device, address) in [a, b] {
         net.sh(&format!("ip address add {address} dev {device} && ip link set {device} up"));
+    }
+    for (net, device, _) in [a, b] {
+        while !net.sh(&format!("ip -o link show {device}")).contains("state UP") {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
