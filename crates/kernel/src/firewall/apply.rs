@@ -17,8 +17,9 @@ use super::observe::Table;
 
 /// How often the kernel may turn out to be other than it was just seen to be.
 const ATTEMPTS: u32 = 4;
-/// How often others may change the tables between a look at them and a change that builds on it.
-pub(super) const RACES: u32 = 100;
+/// How often others may change the tables between a look at them and a change that builds on it: a look takes less than a
+/// millisecond, and on a busy machine one of several may lose a hundred times in a row.
+pub(super) const RACES: u32 = 1000;
 /// What a batch's begin and end take (`struct nlmsghdr` and `struct nfgenmsg`, twice, and a generation).
 const BRACKETS: usize = 48;
 
