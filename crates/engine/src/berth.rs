@@ -123,15 +123,17 @@ fn known(tx: &Tx<'_>, container: &str, path: &Path) -> Result<Option<Sandbox>, E
     Ok(None)
 }
 
-/// A name that no sandbox has: the container's identity, as short as people write it, with its end if many begin alike, and
-/// a number if need be. If it is to be pinned by that name, nothing else may be.
+/// A name that no sandbox has: the container's identity if that is one, else as short as people write it, with its end if
+/// many begin alike; and a number if need be. If it is to be pinned by that name, nothing else may be.
 fn free_name(tx: &Tx<'_>, container: &str, is_to_be_pinned: bool) -> Result<Name, Error> {
     let short: String = container.chars().take(SHORT).collect();
-    let first = if container.parse::<Name>().is_ok() { container.to_owned() } else { short.clone() };
-    let end = container.char_indices().nth_back(SHORT - 1).filter(|(at, _)| *at > 0);
-    let longer = end.map(|(at, _)| format!("{short}-{}", &container[at..]));
+    let plain = match container.char_indices().nth_back(SHORT - 1) {
+        _ if container.parse::<Name>().is_ok() => vec![container.to_owned()],
+        Some((at, _)) => vec![short.clone(), format!("{short}-{}", &container[at..])],
+        None => vec![short.clone()],
+    };
     let others = (2..).map(|number| format!("{short}-{number}"));
-    for text in std::iter::once(first).chain(longer).chain(others) {
+    for text in plain.into_iter().chain(others) {
         let name: Name = text.parse()?;
         let taken = tx.sandbox(name.as_str())?.is_some_and(|other| other.name == name)
             || is_to_be_pinned && Path::new(NAMESPACES[0]).join(name.as_str()).exists();

@@ -68,8 +68,8 @@ fn run(
 ) -> io::Result<i32> {
     let argv: Vec<OsString> = [program.into()].into_iter().chain(args.iter().cloned()).collect();
     let image = Image::new(&argv, env)?;
-    let calls = if user == 0 { Vec::new() } else { identity() };
-    let calls: Vec<Call> = calls.into_iter().chain(surroundings()?).collect();
+    let mut calls = if user == 0 { Vec::new() } else { identity() };
+    calls.extend(surroundings()?);
     let report = Report::open()?;
     let pid =
         child::fork(user | NAMESPACES).map_err(|errno| refused("make user and network namespaces", errno))?;

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use linkspan_kernel::isolation::isolated;
+use linkspan_kernel::isolation::{isolated, isolated_as_root};
 use linkspan_lab as lab;
 use nix::unistd::{getpid, getuid};
 
@@ -25,6 +25,18 @@ fn the_program_is_root_in_a_network_of_its_own() {
         assert_eq!(devices.collect::<Vec<_>>(), ["lo"]);
         assert_eq!(fs::read_dir("/run").unwrap().count(), 1, "only what holds the old /etc");
     });
+}
+
+#[test]
+fn only_who_asks_for_it_and_is_root_stays_in_the_user_namespace() {
+    let stays = |as_root: bool, space: &str| {
+        let here = fs::read_link(format!("/proc/self/ns/{space}")).unwrap();
+        let script = format!("test \"$(readlink /proc/self/ns/{space})\" = '{}'", here.display());
+        let start = if as_root { isolated_as_root } else { isolated };
+        start(Path::new("/bin/sh"), &["-c".into(), script.into()], &[]).unwrap() == 0
+    };
+    assert!(!stays(false, "user") && !stays(true, "net"));
+    assert_eq!(stays(true, "user"), getuid().is_root());
 }
 
 #[test]

@@ -25,8 +25,8 @@ const TREE_PAUSE: Duration = Duration::from_millis(20);
 /// Waits until the kernel has acted upon the carrier of devices. Until then it drops what is sent through them,
 /// and a bridge what comes from a port. From Linux 6.8 on, asking for a device is enough to make it act.
 ///
-/// On a busy machine a new bridge may miss both that its carrier went and that it came, and stays undecided for ever.
-/// Packets pass, but each port to come would wait for it: it is told.
+/// A bridge may stay undecided for good (seen on Linux 6.18, where a thousand namespaces had just been made). Packets pass,
+/// but each port to come would wait for it: it is told.
 pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
     let mut late = Vec::new();
     until(|| {
