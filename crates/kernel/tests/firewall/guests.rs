@@ -17,7 +17,7 @@ use linkspan_plan::{Element, Step};
 
 use crate::net::{
     HOST, NO_DAD, ask, at, created, gets_nowhere, guest, home, inside, lay_out, networks, publish, reaches,
-    serve, sh, spoof,
+    serve, sh, spoof, wired,
 };
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -58,6 +58,7 @@ fn lay_out_guests() {
              ip -n {name} route add default via 10.89.0.1; ip -n {name} route add default via fd89::1"
         ));
     }
+    wired();
 }
 
 fn container(name: &str, host_side: &str) {

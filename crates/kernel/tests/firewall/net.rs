@@ -28,8 +28,11 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// Longer than any answer takes here; what is dropped takes it all.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Longer than any answer takes, also on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing must come from where nothing may: each packet that is dropped takes it all.
+const SILENCE: Duration = Duration::from_millis(250);
 
 pub const HOST: &str = "";
 
@@ -126,6 +129,14 @@ pub fn lay_out() {
             }
         }
     }
+    wired();
+}
+
+/// Waits until packets pass through every wire and bridge: on a busy machine the kernel may take a second to act upon a carrier.
+pub fn wired() {
+    while sh("ip -o link show up").contains("DOWN") {
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn neighbour(name: &str, net4: &str, net6: &str) {
@@ -178,12 +189,16 @@ pub fn serve(protocol: Protocol, namespace: &'static str, address: &str) {
 
 /// What a client in `namespace` is told at `address`: who answers, and as whom it is seen.
 pub fn ask(protocol: Protocol, namespace: &str, address: &str) -> io::Result<String> {
+    ask_for(PATIENCE, protocol, namespace, address)
+}
+
+fn ask_for(time: Duration, protocol: Protocol, namespace: &str, address: &str) -> io::Result<String> {
     let address: SocketAddr = address.parse().unwrap();
     inside(namespace, move || match protocol {
-        Protocol::Udp => ask_udp(&client(address), address),
+        Protocol::Udp => ask_udp_for(time, &client(address), address),
         _ => {
-            let mut stream = connect_to(protocol, address)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut stream = connect_to(protocol, address, time)?;
+            stream.set_read_timeout(Some(time))?;
             // Not to the end, which SCTP delays by a fifth of a second.
             let mut answer = [0; 64];
             let length = stream.read(&mut answer)?;
@@ -202,13 +217,13 @@ fn listen_on(protocol: Protocol, address: SocketAddr) -> TcpListener {
     TcpListener::from(socket)
 }
 
-fn connect_to(protocol: Protocol, address: SocketAddr) -> io::Result<TcpStream> {
+fn connect_to(protocol: Protocol, address: SocketAddr, time: Duration) -> io::Result<TcpStream> {
     if protocol == Protocol::Tcp {
-        return TcpStream::connect_timeout(&address, PATIENCE);
+        return TcpStream::connect_timeout(&address, time);
     }
     let socket = sctp(address)?;
-    let patience = TimeVal::milliseconds(PATIENCE.as_millis().try_into().unwrap());
-    setsockopt(&socket, sockopt::SendTimeout, &patience)?;
+    let time = TimeVal::milliseconds(time.as_millis().try_into().unwrap());
+    setsockopt(&socket, sockopt::SendTimeout, &time)?;
     nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(TcpStream::from(socket))
 }
@@ -231,7 +246,11 @@ pub fn client(address: SocketAddr) -> UdpSocket {
 
 /// As [`ask`], from a socket that goes on to live.
 pub fn ask_udp(socket: &UdpSocket, address: SocketAddr) -> io::Result<String> {
-    socket.set_read_timeout(Some(PATIENCE))?;
+    ask_udp_for(PATIENCE, socket, address)
+}
+
+fn ask_udp_for(time: Duration, socket: &UdpSocket, address: SocketAddr) -> io::Result<String> {
+    socket.set_read_timeout(Some(time))?;
     socket.connect(address)?;
     socket.send(b"who?")?;
     let mut answer = [0; 64];
@@ -247,7 +266,7 @@ pub fn reaches(protocol: Protocol, namespace: &str, address: &str, answer: &str)
 
 /// That a client in `namespace` gets no answer at `address`.
 pub fn gets_nowhere(protocol: Protocol, namespace: &str, address: &str) {
-    let error = ask(protocol, namespace, address).expect_err("an answer");
+    let error = ask_for(SILENCE, protocol, namespace, address).expect_err("an answer");
     let silent = [ErrorKind::TimedOut, ErrorKind::WouldBlock, ErrorKind::ConnectionRefused];
     let unreachable = [ErrorKind::NetworkUnreachable, ErrorKind::HostUnreachable];
     // What a connect() says that was given a time limit as a socket option.

@@ -12,7 +12,8 @@ use linkspan_model::Protocol;
 use linkspan_plan::{Element, Step};
 
 use crate::net::{
-    HOST, NO_DAD, ask, at, bridge, created, gets_nowhere, guest, inside, lay_out, publish, reaches, serve, sh,
+    HOST, NO_DAD, ask, at, bridge, created, gets_nowhere, guest, inside, lay_out, publish, reaches, serve,
+    sh, wired,
 };
 
 const ALL: [&str; 6] = ["o1", "o2", "i1", "i2", "s1", "s2"];
@@ -50,6 +51,7 @@ fn lay_out_segments() {
         serve(Protocol::Tcp, name, "[::]:80");
         serve(Protocol::Udp, name, "[::]:80");
     }
+    wired();
 }
 
 fn of(name: &str, element: impl Fn(linkspan_model::IfName) -> Element) -> Element {
@@ -195,6 +197,7 @@ fn what_goes_out_takes_the_address_that_is_wanted() {
                    ip link add v-other up master seg-o1 type veth peer eth0 netns other
                    ip -n other link set eth0 up; ip -n other addr add 10.60.0.9/24 dev eth0";
         sh(own);
+        wired();
         serve(Protocol::Tcp, "other", "[::]:80");
         reaches(Protocol::Tcp, "o1", "10.60.0.9:80", "other 10.60.0.2");
     });
