@@ -81,20 +81,22 @@ fn a_flushed_ruleset_comes_back() {
 }
 
 #[test]
-fn one_table_taken_away_comes_back() {
+fn one_table_taken_away_or_emptied_of_rules_comes_back() {
     linkspan_lab::run(here!(), || {
         if !has("nft") {
             return;
         }
         serve();
         let before = Snapshot::take();
-        for family in ["inet", "ip6", "bridge"] {
-            sh(&format!("nft delete table {family} linkspan"));
-            let repaired = linkspan("repair");
-            assert!(repaired.starts_with("create firewall table inet linkspan\n"), "{family}: {repaired}");
-            assert_eq!(linkspan("repair"), "");
-            assert_serves(family);
-            before.assert_restored(family);
+        for table in ["inet", "ip6", "bridge"] {
+            for harm in ["delete", "flush"].map(|verb| format!("nft {verb} table {table} linkspan")) {
+                sh(&harm);
+                let repaired = linkspan("repair");
+                assert!(repaired.starts_with("create firewall table inet linkspan\n"), "{harm}: {repaired}");
+                assert_eq!(linkspan("repair"), "", "{harm}");
+                assert_serves(&harm);
+                before.assert_restored(&harm);
+            }
         }
     });
 }

@@ -7,6 +7,7 @@ const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
 const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
 const NEWSET: u16 = 9;
 const NEWSETELEM: u16 = 12;
 const GETSETELEM: u16 = 13;
@@ -177,6 +178,12 @@ pub(super) fn add_rule(family: Family, chain: &str, build: impl FnOnce(&mut Mess
     let mut rule = message(family, NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     rule.attr_str(RULE_TABLE, family.table()).attr_str(RULE_CHAIN, chain).nest(RULE_EXPRESSIONS, build);
     rule
+}
+
+pub(super) fn dump_rules(family: Family) -> Message {
+    let mut rules = message(family, GETRULE, NLM_F_DUMP);
+    rules.attr_str(RULE_TABLE, family.table());
+    rules
 }
 
 /// A set, or with `data` a map. `id` tells it from the others of its transaction.

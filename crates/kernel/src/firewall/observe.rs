@@ -9,9 +9,11 @@ use crate::netlink::{Answer, Attrs, Error};
 
 use super::element::{Entry, elements, entries};
 use super::error::refused;
-use super::nft::{ELEM_LIST_ELEMENTS, Family, TABLE_USERDATA, dump_elements, get_elements, get_table};
+use super::nft::{
+    ELEM_LIST_ELEMENTS, Family, TABLE_USERDATA, dump_elements, dump_rules, get_elements, get_table,
+};
 use super::set::{SETS, Set};
-use super::table::{OPTIONAL, VERSION, comment};
+use super::table::{OPTIONAL, VERSION, comment, rules};
 use super::{Firewall, userdata};
 
 /// Beyond this many entries of one set, a dump of it is cheaper than asking for each.
@@ -32,7 +34,8 @@ pub(super) enum Table {
 
 impl Firewall {
     /// The elements that are there, of all or of those that are named; none if the table is not there, or
-    /// is of another version, or if one that belongs to it is missing and all are asked for. One with the same key that leads elsewhere is not the same element.
+    /// is of another version, or if all are asked for and one that belongs to it is missing, or rules are. One with the same
+    /// key that leads elsewhere is not the same element.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
@@ -69,7 +72,7 @@ impl Firewall {
         table(&answers, &errors)
     }
 
-    /// The same, where ours is of another version too if a table that belongs to it is not there.
+    /// The same, where ours is of another version too if a table that belongs to it, or a rule, is not there.
     pub(super) fn tables(&mut self) -> Result<Table, KernelError> {
         let questions = [Family::Inet].into_iter().chain(OPTIONAL).map(get_table).collect();
         let (answers, errors) = self.socket.attempt(questions).map_err(|e| refused(ASKING, &e))?;
@@ -82,7 +85,21 @@ impl Firewall {
             .map(|(family, _)| family)
             .collect();
         let known = comment_of(&answers, 0) == Some(&userdata::of_table(&comment(&missing)));
-        Ok(if table == Table::Ours && !known { Table::Other } else { table })
+        let whole = table != Table::Ours || known && self.has_rules(&missing)?;
+        Ok(if whole { table } else { Table::Other })
+    }
+
+    /// Whether the tables have all their rules, those of the families `missing` apart; that of a backend may not be there.
+    fn has_rules(&mut self, missing: &[Family]) -> Result<bool, KernelError> {
+        let backend = self.has_backend()?.then_some(Family::Backend);
+        let optional = OPTIONAL.into_iter().filter(|family| !missing.contains(family));
+        for family in [Family::Inet].into_iter().chain(optional).chain(backend) {
+            let found = self.socket.dump(|| dump_rules(family)).map_err(|error| refused(ASKING, &error))?;
+            if found.len() < rules(family) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the table of a runtime's backend is there, as this version makes it.

@@ -63,13 +63,7 @@ pub(super) struct Part {
 
 /// What makes the table of `family`, after the table itself, with what elsewhere is of use only with it.
 pub(super) fn parts(family: Family) -> Vec<Part> {
-    let chains = match family {
-        Family::Inet => chains().into(),
-        Family::Ip6 => loopback().into(),
-        Family::Bridge => vec![advertisements(), macs()],
-        Family::Backend => backend().into(),
-        Family::Ip => Vec::new(),
-    };
+    let chains = chains_of(family);
     let sets = SETS.iter().zip(1..).filter(|(set, _)| set.family == family).map(|(set, id)| Part {
         what: format!("set {}", set.name),
         needs: Vec::new(),
@@ -90,11 +84,26 @@ pub(super) fn parts(family: Family) -> Vec<Part> {
     sets.chain(bare).chain(rules).chain(elsewhere).collect()
 }
 
+/// How many rules the table of `family` has at least.
+pub(super) fn rules(family: Family) -> usize {
+    chains_of(family).iter().map(|chain| chain.rules.len()).sum()
+}
+
 struct Chain {
     name: &'static str,
     comment: &'static str,
     base: Option<Base>,
     rules: Vec<Rule>,
+}
+
+fn chains_of(family: Family) -> Vec<Chain> {
+    match family {
+        Family::Inet => chains().into(),
+        Family::Ip6 => loopback().into(),
+        Family::Bridge => vec![advertisements(), macs()],
+        Family::Backend => backend().into(),
+        Family::Ip => Vec::new(),
+    }
 }
 
 fn chains() -> [Chain; 10] {

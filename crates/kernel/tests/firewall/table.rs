@@ -262,6 +262,9 @@ fn the_other_tables_come_and_go_with_the_first() {
             "nft delete table ip6 linkspan",
             "nft delete table inet linkspan",
             "nft delete table inet linkspan; nft flush table bridge linkspan; nft flush table ip6 linkspan",
+            "nft flush chain inet linkspan forward",
+            "nft flush table ip6 linkspan",
+            "nft flush table bridge linkspan",
             "nft delete table inet linkspan; nft delete table bridge linkspan; nft delete table ip6 linkspan;
              nft 'add table inet linkspan { comment \"linkspan 1\"; }'",
         ];
