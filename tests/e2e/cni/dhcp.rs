@@ -59,7 +59,7 @@ fn containers_have_leases_on_bridge_and_macvlan() {
             assert!(address.starts_with("10.77.0.5") && address.ends_with("/24"), "{address}");
             assert!(net.sh("ip address show eth0").contains(&address));
             assert!(
-                net.sh("ip route").contains("default via 10.77.0.1 dev eth0 metric 42"),
+                net.sh("ip route").contains("default via 10.77.0.1 dev eth0 proto static metric 42"),
                 "{}",
                 net.sh("ip route")
             );

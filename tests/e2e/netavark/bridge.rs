@@ -57,8 +57,10 @@ fn containers_have_what_podman_says_and_leave_nothing() {
         );
         let mac = told["n1"]["interfaces"]["eth0"]["mac_address"].as_str().unwrap();
         assert!(a.sh("ip link show eth0").contains(mac));
-        for route in ["default via 10.91.0.1 dev eth0 metric 100", "default via fd91::1 dev eth0 metric 100"]
-        {
+        for route in [
+            "default via 10.91.0.1 dev eth0 proto static metric 100",
+            "default via fd91::1 dev eth0 proto static metric 100",
+        ] {
             assert!(a.sh("ip route; ip -6 route").contains(route), "{}", a.sh("ip route; ip -6 route"));
         }
         assert_eq!(a.sh("cat /proc/sys/net/ipv4/conf/eth0/rp_filter").trim(), "2");

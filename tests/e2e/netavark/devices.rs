@@ -34,7 +34,7 @@ fn containers_have_macs_of_their_own_on_the_lan() {
         assert_eq!(ours["subnets"], json!([{"ipnet": "192.0.2.50/24", "gateway": "192.0.2.9"}]), "{of_a:#}");
         assert!(shown(&a).contains(ours["mac_address"].as_str().unwrap()), "{of_a:#}");
         assert_eq!(of_b["interfaces"]["eth0"]["mac_address"], "02:00:00:00:00:07");
-        assert!(shown(&a).contains("default via 192.0.2.9 dev eth0 metric 99"), "{}", shown(&a));
+        assert!(shown(&a).contains("default via 192.0.2.9 dev eth0 proto static metric 99"), "{}", shown(&a));
         assert!(shown(&b).contains("metric 99"), "{}", shown(&b));
         assert_eq!(a.sh("cat /proc/sys/net/ipv6/conf/eth0/autoconf").trim(), "0");
         serve(&a, &[80]);
@@ -129,10 +129,10 @@ fn routes_leave_by_the_interface_that_knows_the_way() {
         container.setup();
         let made = a.sh("ip route; ip -6 route; ip address");
         for part in [
-            "10.89.0.0/24 via 192.0.2.7 dev eth0 metric 100",
-            "10.90.0.0/24 via 192.0.2.8 dev eth0 metric 7",
+            "10.89.0.0/24 via 192.0.2.7 dev eth0 proto static metric 100",
+            "10.90.0.0/24 via 192.0.2.8 dev eth0 proto static metric 7",
             "10.92.0.0/24 via 10.91.0.1 dev other0",
-            "fd02::/64 via fd01::7 dev eth0 metric 100",
+            "fd02::/64 via fd01::7 dev eth0 proto static metric 100",
             "blackhole 10.93.0.0/24",
             "default via 192.0.2.9",
             "default via fd01::9",

@@ -6,8 +6,7 @@ use ipnet::IpNet;
 use libc::{
     RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS,
     RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA, RTM_DELROUTE, RTM_GETROUTE,
-    RTM_NEWROUTE, RTN_BLACKHOLE, RTN_LOCAL, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, RTPROT_BOOT,
-    RTPROT_STATIC,
+    RTM_NEWROUTE, RTN_BLACKHOLE, RTN_LOCAL, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, RTPROT_STATIC,
 };
 
 use linkspan_model::{Bar, Barred, Family};
@@ -101,7 +100,7 @@ impl NewRoute {
     /// Adds it, also where there is another to the same place, which it then goes before; without `beside_others` it is
     /// refused there.
     pub(crate) fn add(&self, beside_others: bool) -> Message {
-        let header = rtmsg(family_number(self.to.addr()), RTPROT_BOOT, RTN_UNICAST);
+        let header = rtmsg(family_number(self.to.addr()), RTPROT_STATIC, RTN_UNICAST);
         let flags = if beside_others { NLM_F_CREATE } else { NLM_F_CREATE_EXCLUSIVE };
         let mut message = self.message(RTM_NEWROUTE, flags, header);
         if let Some(source) = self.source {
