@@ -484,10 +484,11 @@ fn with_every_guard_killed_the_next_command_undoes_it() {
     run(here!(), || {
         let _lan = Lan::new();
         let before = ways("eth1");
-        linkspan(&format!("{FLAT} {CONFIRM} flat"));
+        // Long enough for a busy machine to kill them before it is over.
+        linkspan(&format!("{FLAT} -o linkspan.uplink.confirm=5s flat"));
         eventually("[ $(pgrep -fc '[n]etwork guard flat') = 2 ]");
         sh(&format!("kill -9 {}", guards().join(" ")));
-        sleep(Duration::from_millis(3200));
+        sleep(Duration::from_millis(6200));
         assert!(ways("eth1") != before);
         linkspan("repair");
         assert_eq!(ways("eth1"), before);

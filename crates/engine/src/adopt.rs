@@ -31,13 +31,14 @@ impl<K: Kernel> Engine<K> {
             self.store.lock(&Object::Network(attachment.network.clone()), Mode::Shared, PATIENCE)?;
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
         self.still_there(&sandbox, is_new)?;
-        let (endpoint, network, journal) = self.store.write(|tx| {
+        let Self { store, kernel, .. } = self;
+        let (endpoint, network, journal) = store.write(|tx| {
             enter(tx, &sandbox, is_new)?;
             refuse_pending(tx, &sandbox, None)?;
             refuse_attached(tx, attachment)?;
             let mut written = None;
             for request in requests {
-                written = Some(extended(tx, &sandbox, &without_what_goes(request))?);
+                written = Some(extended(tx, kernel, &sandbox, &without_what_goes(request))?);
             }
             let (endpoint, (network, _), _) = written.ok_or(Error::Overtaken)?;
             let journal = tx.begin(&object, "connect", &endpoint.id.to_string())?;

@@ -13,6 +13,7 @@ use linkspan_store::{Mode, Object, Tx};
 
 use crate::berth::Berth;
 use crate::converge::attached;
+use crate::cores::make_room;
 use crate::error::Obstacle;
 use crate::expected::expected;
 use crate::guests::{own_network, with_guests};
@@ -169,15 +170,16 @@ impl<K: Kernel> Engine<K> {
             self.store.lock(&Object::Network(attachment.network.clone()), Mode::Shared, PATIENCE)?;
         let _lock = self.store.lock(&object, Mode::Exclusive, PATIENCE)?;
         self.still_there(&sandbox, is_new)?;
-        let (endpoint, (network, before), part, journal) = self.store.write(|tx| {
+        let Self { store, kernel, .. } = self;
+        let (endpoint, (network, before), part, journal) = store.write(|tx| {
             enter(tx, &sandbox, is_new)?;
             refuse_pending(tx, &sandbox, None)?;
-            let (endpoint, network, part) = extended(tx, &sandbox, request)?;
+            let (endpoint, network, part) = extended(tx, kernel, &sandbox, request)?;
             let detail = format!("{} {}", endpoint.id, part.owner);
             Ok::<_, Error>((endpoint, network, part, tx.begin(&object, FIT, &detail)?))
         })?;
         let former = self.outdated(&network, before)?;
-        let mut wanted = desired::network(&network);
+        let mut wanted = self.ground(&endpoint, &network)?;
         wanted.merge(desired::pin(&sandbox));
         wanted.merge(desired::part(&sandbox, &endpoint, &part));
         if let Err(error) = self.converge(wanted, &former) {
@@ -406,13 +408,14 @@ fn refuse_present(attachment: &Attachment, inside: &Inside) -> Result<(), Error>
 
 /// Writes down an endpoint with one more part; what its plugin wants anew of a part that is there is added to that. With the
 /// network comes what held for its guests before.
-pub(crate) fn extended(
+pub(crate) fn extended<K: Kernel>(
     tx: &Tx<'_>,
+    kernel: &mut K,
     sandbox: &Sandbox,
     request: &FitRequest,
 ) -> Result<(Endpoint, (Network, Guests), Part), Error> {
     let FitRequest { attachment, footing, part, .. } = request;
-    let part = settled(tx, sandbox, part)?;
+    let mut part = settled(tx, sandbox, part)?;
     let known = match tx.attachment(attachment)? {
         Some(id) => tx.endpoint(id)?,
         None => None,
@@ -434,17 +437,18 @@ pub(crate) fn extended(
         tx.update_endpoint(&endpoint)?;
         return Ok((endpoint, hosting, part));
     }
-    let hosting = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
+    let (mut network, before) = with_guests(tx, own_network(tx, &attachment.network)?, &request.guests)?;
+    let access = make_room(tx, kernel, &mut network, &mut part)?;
     let id = random_id()?;
     let of_address = || footing.leases.first().map(|lease| Mac::for_ip(lease.address));
     let endpoint = Endpoint {
         id,
-        network: hosting.0.id,
+        network: network.id,
         sandbox: sandbox.id,
         wire: Wire::Fitted { host: footing.host.clone() },
         ifname: attachment.ifname.clone(),
         mac: footing.mac.or_else(of_address).unwrap_or_else(|| id.switch_mac(0)),
-        access: 0,
+        access,
         addresses_of: None,
         leases: footing.leases.clone(),
         aliases: Vec::new(),
@@ -456,7 +460,7 @@ pub(crate) fn extended(
     };
     tx.insert_endpoint(&endpoint)?;
     tx.insert_attachment(attachment, endpoint.id)?;
-    Ok((endpoint, hosting, part))
+    Ok((endpoint, (network, before), part))
 }
 
 pub(crate) fn join(known: &mut Part, more: &Part) {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use linkspan_model::{Endpoint, Id, IfName, Network, is_patch};
-use linkspan_plan::{Elements, Kernel, Patch, Port, Scope, State, Step, Tap, UpperStep, desired, diff};
+use linkspan_plan::{
+    Elements, Kernel, Patch, PatchEnd, Port, Scope, State, Step, Tap, UpperStep, desired, diff,
+};
 use linkspan_store::{Mode, Object, Tx};
 
 use crate::cores::access_bridges;
@@ -103,6 +105,12 @@ impl<K: Kernel> Engine<K> {
             let idle = networks.iter().map(|network| Ok(access_bridges(tx, network)?.1));
             Ok::<_, Error>(idle.collect::<Result<Vec<_>, Error>>()?.concat())
         })?;
+        // What was below a bridge that somebody took away is left until the next container brings that back.
+        for own in networks.iter().filter_map(Network::own_bridge) {
+            if self.kernel.parent(Some(&own.name))?.is_none() {
+                desired.patches.retain(|_, patch| patch.to != PatchEnd::Bridge(own.name.clone()));
+            }
+        }
         let idle_states = idle.iter().map(|(_, state)| state);
         let scope = Scope { elements: Elements::All, ..Scope::of(idle_states.chain([&desired])) };
         let mut observed = self.kernel.observe(&scope)?;

@@ -1,7 +1,7 @@
 //! Networks of several bridges: those that are patched into other ones, and the access bridges of large ones.
 
 use ipnet::IpNet;
-use linkspan_model::{BridgeOptions, Core, Endpoint, Family, Id, Name, Network, Pool, Uplink};
+use linkspan_model::{BridgeOptions, Core, Endpoint, Family, Id, Name, Network, Part, Pool, Uplink};
 use linkspan_plan::{Kernel, Scope, State, desired};
 use linkspan_store::{Mode, Object, Tx};
 
@@ -181,6 +181,30 @@ impl<K: Kernel> Engine<K> {
         }
         Ok(state)
     }
+}
+
+/// Which bridge of a runtime's network the next container goes to: `part` makes a port on the network's own, which becomes
+/// one on an access bridge where that has no room. Those have the MTU that the own one turns out to have.
+pub(crate) fn make_room<K: Kernel>(
+    tx: &Tx<'_>,
+    kernel: &mut K,
+    network: &mut Network,
+    part: &mut Part,
+) -> Result<u16, Error> {
+    let Some(own) = network.own_bridge().filter(|own| !own.vlan_filtering) else { return Ok(0) };
+    let Some(port) = part.plain_port_mut(&own.name) else { return Ok(0) };
+    let number = tx.bridge_with_room(network.id, CAPACITY)?;
+    let begun = number == 0 || tx.access_bridges(network.id)?.iter().any(|(known, _)| *known == number);
+    if !begun {
+        // Somebody has taken it away: the port makes it anew.
+        let Some(above) = kernel.parent(Some(&own.name))? else { return Ok(0) };
+        if above.mtu != network.bridge.mtu {
+            network.bridge.mtu = above.mtu;
+            tx.update_network(network)?;
+        }
+    }
+    port.bridge = network.bridge_numbered(number);
+    Ok(number)
 }
 
 /// What the endpoints of one network stand on beside its own bridge: its access bridges up to the last that any is on,

@@ -362,7 +362,13 @@ impl Fake {
         }
         state.bridges.get(&patch.bridge).ok_or_else(|| absent(&patch.bridge))?;
         match &patch.to {
-            PatchEnd::Bridge(above) => state.bridges.get(above).map(drop).ok_or_else(|| absent(above)),
+            PatchEnd::Bridge(above) if state.bridges.contains_key(above) => Ok(()),
+            PatchEnd::Bridge(above) => {
+                let is_it =
+                    |fixture: &Fixture| matches!(fixture, Fixture::OwnBridge(own) if own.name == *above);
+                let mut made = state.fixtures.iter().map(|(_, fixture)| fixture);
+                made.any(is_it).then_some(()).ok_or_else(|| absent(above))
+            }
             PatchEnd::Ovs { bridge, .. } => self.ovs_bridge(bridge),
         }
     }

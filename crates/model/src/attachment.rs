@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Admission, Fixture, IfName, Mac, Name, Published};
+use crate::{Admission, BridgePort, Fixture, IfName, Mac, Name, Published};
 
 /// How a runtime calls an endpoint.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -55,6 +55,19 @@ pub struct Part {
     /// The bridge port by which nothing but frames from one MAC may come.
     #[serde(default)]
     pub spoof: Option<(IfName, Mac)>,
+}
+
+impl Part {
+    /// The port that it makes on `bridge`, if nothing tells that from other ports of the bridge, so that it may as well be one
+    /// of a bridge below.
+    pub fn plain_port_mut(&mut self, bridge: &IfName) -> Option<&mut BridgePort> {
+        let ports = self.fixtures.iter_mut().filter_map(|fixture| match fixture {
+            Fixture::Veth(veth) => veth.port.as_mut(),
+            _ => None,
+        });
+        let mut plain = ports.filter(|port| port.vlan == 0 && port.trunk.is_empty() && !port.isolated);
+        plain.find(|port| port.bridge == *bridge)
+    }
 }
 
 /// How far the containers behind a bridge are kept from those behind others. Ports that are published are reached all the

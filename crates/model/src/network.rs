@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BridgeOptions, Card, Family, Guests, Id, IfName, Invalid, Mac, Name, OptionMap, Parent, Uplink, nearest,
+    BridgeOptions, Card, Family, Fixture, Guests, Id, IfName, Invalid, Mac, Name, OptionMap, OwnBridge,
+    Parent, Uplink, nearest,
 };
 
 /// What makes a network's packets move.
@@ -371,9 +372,18 @@ impl Network {
         Mac::from_bytes([0x02, 0x4c, a, b, c, d])
     }
 
+    /// The bridge that a runtime's network has made for all of its containers, if it has.
+    pub fn own_bridge(&self) -> Option<&OwnBridge> {
+        self.guests.iter().flat_map(|guests| &guests.ground).find_map(|fixture| match fixture {
+            Fixture::OwnBridge(bridge) => Some(bridge),
+            _ => None,
+        })
+    }
+
     /// The bridge device.
     pub fn bridge_name(&self) -> IfName {
-        self.bridge.bridge.clone().unwrap_or_else(|| self.id.bridge_ifname())
+        let made = || self.own_bridge().map(|bridge| bridge.name.clone());
+        self.bridge.bridge.clone().or_else(made).unwrap_or_else(|| self.id.bridge_ifname())
     }
 
     /// Its bridge `number`: 0 is its own, the others are access bridges below that.

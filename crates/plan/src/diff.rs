@@ -15,9 +15,12 @@ pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
     let mut steps = Vec::new();
     let firewall = Firewall::compare(desired, observed);
     steps.extend(firewall.gone.iter().cloned().map(Step::DeleteElement));
-    steps.extend(unfittings(desired, observed));
+    let (unfit, left): (Vec<_>, Vec<_>) =
+        unfittings(desired, observed).partition(|step| !step.is_of_own_bridge());
+    steps.extend(unfit);
     steps.extend(observed.answered.difference(&desired.answered).cloned().map(Step::Unanswer));
     steps.extend(removals(desired, observed));
+    steps.extend(left);
     if desired.firewall.is_none() && observed.firewall.is_some() {
         steps.push(Step::DeleteFirewall);
     }
@@ -31,8 +34,10 @@ pub fn diff(desired: &State, observed: &State) -> Vec<Step> {
     }
     let (policies, published): (Vec<_>, Vec<_>) = firewall.new.into_iter().partition(Element::is_policy);
     steps.extend(policies.into_iter().map(Step::AddElement));
+    let (own, fit): (Vec<_>, Vec<_>) = fittings(desired, observed).partition(Step::is_of_own_bridge);
+    steps.extend(own);
     steps.extend(additions(desired, observed));
-    steps.extend(fittings(desired, observed));
+    steps.extend(fit);
     let flushes = flushes(published.iter().chain(&firewall.gone));
     steps.extend(published.into_iter().map(Step::AddElement));
     steps.extend(flushes);

@@ -95,6 +95,11 @@ impl Step {
         )
     }
 
+    /// Whether it is about a bridge that a network has made for itself, which others may be below.
+    pub(crate) const fn is_of_own_bridge(&self) -> bool {
+        matches!(self, Self::Fit(_, Fixture::OwnBridge(_)) | Self::Unfit(_, Fixture::OwnBridge(_)))
+    }
+
     /// Whether something in the firewall may go with it: a table of another version goes when ours is made.
     pub const fn deletes_in_firewall(&self) -> bool {
         matches!(self, Self::CreateFirewall | Self::DeleteFirewall | Self::DeleteElement(_))

@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use linkspan_model::{Endpoint, Id};
-use linkspan_plan::PatchEnd;
+use linkspan_engine::FitRequest;
+use linkspan_model::{BridgePort, Endpoint, Fixture, Id, IfName, VethFixture};
+use linkspan_plan::{ParentDevice, PatchEnd};
 
+use crate::attachments::{self, CONTAINER, FILE, PIN};
+use crate::ground;
 use crate::machine::Death;
 use crate::site::{Site, sandbox};
 
@@ -13,6 +16,11 @@ fn nearly_full(left: u32) -> Site {
     let site = Site::with_networks();
     site.engine().create_sandbox(&sandbox("first", &["lab"])).unwrap();
     let known = site.engine().sandbox("first").unwrap().attached.remove(0).0;
+    fill(&site, &known, left);
+    site
+}
+
+fn fill(site: &Site, known: &Endpoint, left: u32) {
     site.store()
         .write(|tx| {
             (1..250 - left).try_for_each(|number| {
@@ -23,7 +31,110 @@ fn nearly_full(left: u32) -> Site {
             })
         })
         .unwrap();
+}
+
+/// The network of a runtime's backend, whose own bridge has all the endpoints that it gets: containers that nobody knows.
+fn full_of_guests() -> Site {
+    let site = attachments::site();
+    let (known, ..) = site.engine().fit(&on_port("one", CONTAINER, FILE)).unwrap();
+    site.machine.with(|fake| fake.parents.insert("brone".parse().unwrap(), device(9000)));
+    fill(&site, &known, 0);
     site
+}
+
+/// A container with a port on the network's own bridge.
+fn on_port(network: &str, container: &str, netns: &str) -> FitRequest {
+    let mut request = ground::place(network, container, netns);
+    request.part.published.clear();
+    let bridge = format!("br{network}").parse().unwrap();
+    for fixture in &mut request.part.fixtures {
+        let Fixture::Veth(veth) = fixture else { continue };
+        let (vlan, trunk, keep_default_vlan, open) = (0, Vec::new(), true, false);
+        let (hairpin, isolated) = (false, false);
+        let bridge = IfName::clone(&bridge);
+        veth.port = Some(BridgePort { bridge, hairpin, isolated, vlan, trunk, keep_default_vlan, open });
+    }
+    request
+}
+
+fn device(mtu: u32) -> ParentDevice {
+    ParentDevice {
+        name: "brone".parse().unwrap(),
+        up: true,
+        mtu,
+        ethernet: true,
+        enslaved: false,
+        strict: false,
+        addresses: Vec::new(),
+        gateways: Vec::new(),
+    }
+}
+
+/// The bridge that what the container's plugin made is plugged into.
+fn bridge_of(site: &Site, container: &str) -> String {
+    let known = site.engine().attachment(&ground::on("one", container)).unwrap().unwrap().0;
+    let port = |fixture: &Fixture| match fixture {
+        Fixture::Veth(veth) => Some(veth.port.clone()?.bridge.to_string()),
+        _ => None,
+    };
+    known.parts[0].fixtures.iter().find_map(port).unwrap()
+}
+
+#[test]
+fn a_container_for_which_the_backends_bridge_has_no_room_goes_to_one_below() {
+    let site = full_of_guests();
+    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    let network = site.engine().network("one").unwrap().network;
+    let access = network.bridge_numbered(1);
+    assert_eq!(bridge_of(&site, "other"), access.to_string());
+    assert_eq!(bridge_of(&site, CONTAINER), "brone");
+    let state = site.machine.state();
+    assert_eq!(state.bridges[&access].mtu, 9000);
+    let patch = &state.patches[&network.id.uplink_ifname(1)];
+    assert_eq!(
+        (&patch.bridge, &patch.to, patch.mtu),
+        (&access, &PatchEnd::Bridge("brone".parse().unwrap()), 9000)
+    );
+    site.assert_in_order();
+    site.engine().detach(&ground::on("one", "other")).unwrap();
+    let state = site.machine.state();
+    assert!(state.patches.is_empty() && !state.bridges.contains_key(&access));
+    site.assert_in_order();
+}
+
+#[test]
+fn a_container_that_is_unlike_others_stays_on_the_backends_bridge() {
+    let site = full_of_guests();
+    let mut in_vlan = on_port("one", "other", PIN);
+    for fixture in &mut in_vlan.part.fixtures {
+        if let Fixture::Veth(VethFixture { port: Some(port), .. }) = fixture {
+            port.vlan = 7;
+        }
+    }
+    site.engine().fit(&in_vlan).unwrap();
+    assert_eq!(bridge_of(&site, "other"), "brone");
+    site.assert_in_order();
+}
+
+#[test]
+fn whoever_dies_while_one_is_begun_for_a_backend_leaves_it_whole_or_not_at_all() {
+    for call in 0.. {
+        let site = full_of_guests();
+        site.machine.doom(Some(Death::After(call)));
+        let request = on_port("one", "other", PIN);
+        let made = catch_unwind(AssertUnwindSafe(|| site.engine().fit(&request).map(drop)));
+        if site.machine.doom(None) {
+            made.unwrap().unwrap();
+            assert!(call > 3, "nobody died");
+            break;
+        }
+        site.engine().repair(false).unwrap();
+        site.assert_in_order();
+        site.engine().fit(&request).unwrap();
+        site.assert_in_order();
+        site.engine().detach(&request.attachment).unwrap();
+        assert_eq!(site.machine.state().patches.len(), 0, "after death {call}");
+    }
 }
 
 #[test]
