@@ -34,7 +34,7 @@ impl Host {
             routes = others;
             let pair = self.create_pair(name, port, peer).map_err(|refusal| refusal.of(step))?;
             self.configure_inside(step, pair, port, through)?;
-            self.make_known(pair, peer).map_err(|refusal| refusal.of(step))?;
+            self.make_known(name, pair, port, peer).map_err(|refusal| refusal.of(step))?;
         }
         for (step, route) in routes {
             self.add_route(route).map_err(|refusal| refusal.of(step))?;
@@ -66,13 +66,21 @@ impl Host {
             batch.push(step, route::add_default(route.via, pair.inside));
         }
         let inside = self.live_sandbox(&peer.namespace).map_err(|refusal| refusal.of(step))?;
-        batch.send(&mut inside.route)?;
-        settle::addresses(&mut inside.route, &peer.addresses).map_err(|refusal| refusal.of(step))
+        batch.send(&mut inside.route)
     }
 
     /// Lets packets pass, and tells the neighbours if one of them may remember another MAC. All of them hear it, so
     /// with every new one it would cost more.
-    fn make_known(&mut self, pair: Pair, peer: &Peer) -> Result<()> {
+    ///
+    /// The port goes up last: up without a carrier, it would be taken out of the bridge first, and each of the host's
+    /// routes and of what the bridge has learnt be looked at once more.
+    fn make_known(&mut self, name: &IfName, pair: Pair, port: &Port, peer: &Peer) -> Result<()> {
+        let no_link_local = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
+        let configure = link::configure_port(name, port.isolated, port.hairpin, no_link_local);
+        self.route.batch(vec![configure])?;
+        let inside = &mut self.live_sandbox(&peer.namespace)?.route;
+        settle::links(inside, &[pair.inside])?;
+        settle::addresses(inside, &peer.addresses)?;
         settle::links(&mut self.route, &[pair.host, pair.bridge])?;
         if pair.stp {
             settle::forwarding(&mut self.route, &[pair.host])?;
@@ -102,10 +110,8 @@ impl Host {
             peer_namespace: namespace.as_fd(),
             group: link::PORTS,
         });
-        self.route.batch(vec![create]).map_err(|error| not_created(error, &port.bridge, peer))?;
-        let no_link_local = self.ipv6 && port.mtu >= IPV6_MINIMUM_MTU;
-        let configure = link::configure_port(name, port.isolated, port.hairpin, no_link_local);
-        let answers = self.route.batch(vec![configure, link::get(name)])?;
+        let made = self.route.batch(vec![create, link::get(name)]);
+        let answers = made.map_err(|error| not_created(error, &port.bridge, peer))?;
         let made = answers.iter().find_map(|answer| Link::parse(&answer.body));
         let pair = made.and_then(|made| Some(Pair { bridge, stp, host: made.index, inside: made.peer? }));
         pair.ok_or_else(|| Refusal::new(Failure::NotFound, format!("{name} went away while it was made")))
