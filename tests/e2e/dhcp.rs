@@ -82,7 +82,11 @@ fn a_container_has_a_lease_until_it_goes() {
             "{}",
             addresses(&net)
         );
-        assert!(addresses(&net).contains("default via 10.77.0.1 dev eth0 metric 100"), "{}", addresses(&net));
+        assert!(
+            addresses(&net).contains("default via 10.77.0.1 dev eth0 proto static metric 100"),
+            "{}",
+            addresses(&net)
+        );
         net.sh("ping -c 1 -W 2 10.77.0.1");
         // Servers know it by its identity and its host name.
         let id: Vec<String> = b"\0id-c1".iter().map(|byte| format!("{byte:02x}")).collect();

@@ -66,13 +66,19 @@ pub(crate) fn database(dir: &Path, path: &Path, lock_file: &Path) -> Result<Conn
 fn connect(dir: &Path, path: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match Connection::open_with_flags(path, flags) {
+    let open = || Connection::open_with_flags(path, flags);
+    let connection = match open() {
         Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.map_err(|cause| StoreError::Open { path: dir.to_owned(), cause: cause.into() })?;
-            Connection::open_with_flags(path, flags).map_err(|cause| unopened(dir, path, cause))
+            open().map_err(|cause| unopened(dir, path, cause))
         }
         outcome => outcome.map_err(|cause| StoreError::from_sql(path, cause)),
+    }?;
+    // Where the directory is missing, SQLite tries to read it at least, and another process may have made both meanwhile.
+    match connection.is_readonly("main") {
+        Ok(true) => open().map_err(|cause| StoreError::from_sql(path, cause)),
+        _ => Ok(connection),
     }
 }
 

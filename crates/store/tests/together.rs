@@ -37,7 +37,7 @@ fn web() -> Object {
 
 #[test]
 fn threads_make_one_store_of_a_missing_directory() {
-    for _ in 0..5 {
+    for _ in 0..50 {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
         let start = Barrier::new(CROWD.into());
