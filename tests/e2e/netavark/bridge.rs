@@ -169,3 +169,55 @@ fn an_unmanaged_bridge_gets_ports_and_nothing_else() {
         assert!(sh("ip -br link").contains("br9"));
     });
 }
+
+/// All but the last ones are in one namespace, each by an interface of its own: that is made faster, and says as much.
+#[test]
+fn containers_beyond_what_a_bridge_gets_are_on_one_below() {
+    run(here!(), || {
+        let world = World::new();
+        let (a, b, _rest) = (Net::new("a"), Net::new("b"), Net::new("rest"));
+        sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        let before = Snapshot::take();
+        let filler = |number: u16| {
+            let mut input = on(&format!("c{number}"), &[1], 2, &Value::Null);
+            let address = format!("10.91.1.{number}");
+            input["networks"][0]["interface_name"] = json!(format!("eth{number}"));
+            input["networks"][0]["static_ips"] = json!([address]);
+            large(input)
+        };
+        (0..250).for_each(|number| drop(call("setup", "rest", &filler(number)).result()));
+        let last = [
+            ("a", large(on("a", &[1], 2, &json!([port("", 8080, 80, 1)])))),
+            ("b", large(on("b", &[1], 3, &json!([port("", 8081, 80, 1)])))),
+        ];
+        last.iter().for_each(|(name, input)| drop(call("setup", name, input).result()));
+        assert_eq!(sh("bridge link | grep -c 'master podman1 '").trim(), "251");
+        assert_eq!(sh("bridge link | grep -c 'master lsb'").trim(), "3");
+        serve(&a, &[80]);
+        serve(&b, &[80]);
+        world.outside.serve_tcp("0.0.0.0:80");
+        for bridged in ["0", "1"] {
+            if !bridge_netfilter(bridged) {
+                continue;
+            }
+            for at in ["10.91.0.2:80", "10.91.0.3:80", "192.0.2.1:8080", "192.0.2.1:8081"] {
+                [&a, &b, &world.host].iter().for_each(|net| net.reaches(at));
+            }
+            world.outside.reaches("192.0.2.1:8081");
+            a.reaches("192.0.2.9:80");
+        }
+        last.iter().for_each(|(name, input)| call("teardown", name, input).is_silent());
+        assert!(!sh("ip -br link").contains("lsb"));
+        (0..250).for_each(|number| call("teardown", "rest", &filler(number)).is_silent());
+        before.is_unchanged();
+    });
+}
+
+/// With room for as many containers.
+fn large(mut input: Value) -> Value {
+    input["network_info"]["n1"]["subnets"] = json!([{"subnet": "10.91.0.0/16", "gateway": "10.91.0.1"}]);
+    if let Some(addresses) = input["networks"][0]["static_ips"].as_array_mut() {
+        addresses.truncate(1);
+    }
+    input
+}
