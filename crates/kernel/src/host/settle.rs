@@ -11,7 +11,8 @@ use super::find_links;
 use crate::error::{Refusal, Result};
 use crate::netlink::Socket;
 use crate::rtnl::address::{self, Address};
-use crate::rtnl::{link, route};
+use crate::rtnl::link::{self, Link};
+use crate::rtnl::route;
 
 /// How often is looked, and the pause between: mostly the first or second look succeeds. What never comes, as
 /// the carrier of a bridge that somebody has set down, costs some 50 ms.
@@ -25,21 +26,19 @@ const TREE_PAUSE: Duration = Duration::from_millis(20);
 /// Waits until the kernel has acted upon the carrier of devices. Until then it drops what is sent through them,
 /// and a bridge what comes from a port. From Linux 6.8 on, asking for a device is enough to make it act.
 ///
-/// A bridge may stay undecided for good (seen on Linux 6.18, where a thousand namespaces had just been made). Packets pass,
-/// but each port to come would wait for it: it is told.
+/// A bridge whose carrier never went stays undecided for good. Packets pass; it is told, so that everybody sees it.
 pub(super) fn links(socket: &mut Socket, indexes: &[u32]) -> Result<()> {
-    let mut late = Vec::new();
     until(|| {
         let requests = indexes.iter().map(|index| link::get_by_index(*index)).collect();
-        late = find_links(socket, requests)?.into_iter().flatten().filter(|link| !link.operational).collect();
+        let found = find_links(socket, requests)?;
+        let late: Vec<_> = found.into_iter().flatten().filter(|link| !link.operational).collect();
+        let (undecided, late): (Vec<_>, Vec<_>) = late.into_iter().partition(Link::is_undecided_bridge);
+        if !undecided.is_empty() {
+            // It may have gone, and who may not say so needs not.
+            socket.attempt(undecided.iter().map(|bridge| link::decide(bridge.index)).collect())?;
+        }
         Ok(late.is_empty())
-    })?;
-    let undecided: Vec<_> = late.iter().filter(|link| link.undecided).map(|link| link.index).collect();
-    if !undecided.is_empty() {
-        // The device may have gone, and who may not say so only waits again.
-        socket.attempt(undecided.into_iter().map(link::decide).collect())?;
-    }
-    Ok(())
+    })
 }
 
 /// Waits until the spanning tree lets frames through ports: twice its delay, which is at least two seconds each time.
@@ -119,26 +118,30 @@ mod tests {
 
     use nix::sched::{CloneFlags, unshare};
 
-    use super::links;
+    use super::{LOOKS, PAUSE, find_links, links};
     use crate::netlink::{Family, Socket};
+    use crate::rtnl::device::{self, NewDevice, NewKind};
     use crate::rtnl::link;
 
-    /// Loopback is such a device, as nothing ever happens to its carrier.
     #[test]
-    fn a_device_that_stays_undecided_is_waited_for_once() {
+    fn a_bridge_that_nothing_ever_happened_to_is_not_waited_for_and_told() {
         let alone = || {
             if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
                 return eprintln!("skipped: no network namespaces without privileges: {errno}");
             }
             let mut socket = Socket::open(Family::Route).unwrap();
-            socket.batch(vec![link::up_by_name("lo")]).unwrap();
-            let time = |socket: &mut Socket| {
-                let start = Instant::now();
-                links(socket, &[1]).unwrap();
-                start.elapsed()
-            };
-            let (first, second) = (time(&mut socket), time(&mut socket));
-            assert!(second < first / 4, "{first:?}, then {second:?}");
+            let name = "br0".parse().unwrap();
+            let kind = NewKind::Bridge;
+            let new = NewDevice { name: &name, kind, mtu: None, mac: None, group: 0, namespace: None };
+            socket.batch(vec![device::create(&new), link::up_by_name("br0")]).unwrap();
+            let found =
+                |socket: &mut Socket| find_links(socket, vec![link::get(&name)]).unwrap().remove(0).unwrap();
+            let bridge = found(&mut socket);
+            assert!(bridge.is_undecided_bridge(), "{bridge:?}");
+            let start = Instant::now();
+            links(&mut socket, &[bridge.index]).unwrap();
+            assert!(start.elapsed() < PAUSE * LOOKS, "{:?}", start.elapsed());
+            assert!(found(&mut socket).operational);
         };
         std::thread::spawn(alone).join().unwrap();
     }

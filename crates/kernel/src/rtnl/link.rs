@@ -417,8 +417,8 @@ pub(crate) struct Link {
     flags: i32,
     /// Whether packets can pass: it is up, and the kernel has acted upon its carrier.
     pub(crate) operational: bool,
-    /// Whether the kernel never had a change of its carrier to act upon.
-    pub(crate) undecided: bool,
+    /// Whether the kernel never had a change of its carrier to act upon, and it has one.
+    undecided: bool,
 }
 
 impl Link {
@@ -457,6 +457,11 @@ impl Link {
     /// Whether it is up, be it without carrier.
     pub(crate) const fn is_up(&self) -> bool {
         self.flags & IFF_UP != 0
+    }
+
+    /// Whether it is a bridge that has had a carrier since it went up, so that packets can pass.
+    pub(crate) fn is_undecided_bridge(&self) -> bool {
+        self.undecided && self.kind.as_deref() == Some("bridge")
     }
 
     /// Whether it is loopback.
