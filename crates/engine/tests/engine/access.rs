@@ -117,6 +117,26 @@ fn a_container_that_is_unlike_others_stays_on_the_backends_bridge() {
 }
 
 #[test]
+fn a_backends_bridge_that_somebody_took_away_comes_back_with_the_next_container() {
+    let site = full_of_guests();
+    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    let access = site.engine().network("one").unwrap().network.bridge_numbered(1);
+    site.machine.with(|fake| {
+        fake.parents.clear();
+        fake.state.fixtures.retain(|(_, fixture)| !matches!(fixture, Fixture::OwnBridge(_)));
+        fake.state.patches.clear();
+    });
+    site.engine().repair(false).unwrap();
+    assert!(site.machine.state().patches.is_empty());
+    site.engine().detach(&ground::on("one", "other")).unwrap();
+    assert!(!site.machine.state().bridges.contains_key(&access));
+    site.machine.with(|fake| fake.parents.insert("brone".parse().unwrap(), device(9000)));
+    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    assert_eq!(site.machine.state().patches.len(), 1);
+    site.assert_in_order();
+}
+
+#[test]
 fn whoever_dies_while_one_is_begun_for_a_backend_leaves_it_whole_or_not_at_all() {
     for call in 0.. {
         let site = full_of_guests();
