@@ -1,14 +1,12 @@
 //! Networks with more endpoints than one bridge gets.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use linkspan_engine::FitRequest;
 use linkspan_model::{BridgePort, Endpoint, Fixture, Id, IfName, VethFixture};
 use linkspan_plan::{ParentDevice, PatchEnd};
 
 use crate::attachments::{self, CONTAINER, FILE, PIN};
+use crate::crash::{Command, each_death};
 use crate::ground;
-use crate::machine::Death;
 use crate::site::{Site, sandbox};
 
 /// `lab`, whose own bridge has all the endpoints that it gets but for `left`: rows of sandboxes that nobody knows.
@@ -36,17 +34,17 @@ fn fill(site: &Site, known: &Endpoint, left: u32) {
 /// The network of a runtime's backend, whose own bridge has all the endpoints that it gets: containers that nobody knows.
 fn full_of_guests() -> Site {
     let site = attachments::site();
-    let (known, ..) = site.engine().fit(&on_port("one", CONTAINER, FILE)).unwrap();
+    let (known, ..) = site.engine().fit(&on_port(CONTAINER, FILE)).unwrap();
     site.machine.with(|fake| fake.parents.insert("brone".parse().unwrap(), device(9000)));
     fill(&site, &known, 0);
     site
 }
 
 /// A container with a port on the network's own bridge.
-fn on_port(network: &str, container: &str, netns: &str) -> FitRequest {
-    let mut request = ground::place(network, container, netns);
+fn on_port(container: &str, netns: &str) -> FitRequest {
+    let mut request = ground::place("one", container, netns);
     request.part.published.clear();
-    let bridge = format!("br{network}").parse().unwrap();
+    let bridge = "brone".parse().unwrap();
     for fixture in &mut request.part.fixtures {
         let Fixture::Veth(veth) = fixture else { continue };
         let (vlan, trunk, keep_default_vlan, open) = (0, Vec::new(), true, false);
@@ -83,7 +81,7 @@ fn bridge_of(site: &Site, container: &str) -> String {
 #[test]
 fn a_container_for_which_the_backends_bridge_has_no_room_goes_to_one_below() {
     let site = full_of_guests();
-    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    site.engine().fit(&on_port("other", PIN)).unwrap();
     let network = site.engine().network("one").unwrap().network;
     let access = network.bridge_numbered(1);
     assert_eq!(bridge_of(&site, "other"), access.to_string());
@@ -105,7 +103,7 @@ fn a_container_for_which_the_backends_bridge_has_no_room_goes_to_one_below() {
 #[test]
 fn a_container_that_is_unlike_others_stays_on_the_backends_bridge() {
     let site = full_of_guests();
-    let mut in_vlan = on_port("one", "other", PIN);
+    let mut in_vlan = on_port("other", PIN);
     for fixture in &mut in_vlan.part.fixtures {
         if let Fixture::Veth(VethFixture { port: Some(port), .. }) = fixture {
             port.vlan = 7;
@@ -119,7 +117,7 @@ fn a_container_that_is_unlike_others_stays_on_the_backends_bridge() {
 #[test]
 fn a_backends_bridge_that_somebody_took_away_comes_back_with_the_next_container() {
     let site = full_of_guests();
-    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    site.engine().fit(&on_port("other", PIN)).unwrap();
     let access = site.engine().network("one").unwrap().network.bridge_numbered(1);
     site.machine.with(|fake| {
         fake.parents.clear();
@@ -131,30 +129,9 @@ fn a_backends_bridge_that_somebody_took_away_comes_back_with_the_next_container(
     site.engine().detach(&ground::on("one", "other")).unwrap();
     assert!(!site.machine.state().bridges.contains_key(&access));
     site.machine.with(|fake| fake.parents.insert("brone".parse().unwrap(), device(9000)));
-    site.engine().fit(&on_port("one", "other", PIN)).unwrap();
+    site.engine().fit(&on_port("other", PIN)).unwrap();
     assert_eq!(site.machine.state().patches.len(), 1);
     site.assert_in_order();
-}
-
-#[test]
-fn whoever_dies_while_one_is_begun_for_a_backend_leaves_it_whole_or_not_at_all() {
-    for call in 0.. {
-        let site = full_of_guests();
-        site.machine.doom(Some(Death::After(call)));
-        let request = on_port("one", "other", PIN);
-        let made = catch_unwind(AssertUnwindSafe(|| site.engine().fit(&request).map(drop)));
-        if site.machine.doom(None) {
-            made.unwrap().unwrap();
-            assert!(call > 3, "nobody died");
-            break;
-        }
-        site.engine().repair(false).unwrap();
-        site.assert_in_order();
-        site.engine().fit(&request).unwrap();
-        site.assert_in_order();
-        site.engine().detach(&request.attachment).unwrap();
-        assert_eq!(site.machine.state().patches.len(), 0, "after death {call}");
-    }
 }
 
 #[test]
@@ -225,25 +202,33 @@ fn repair_restores_a_bridge_that_is_used_and_does_not_miss_one_that_is_not() {
 
 #[test]
 fn whoever_dies_while_one_is_begun_leaves_it_whole_or_not_at_all() {
-    for call in 0.. {
-        let site = nearly_full(0);
-        site.machine.doom(Some(Death::After(call)));
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            site.engine().create_sandbox(&sandbox("more", &["lab"])).map(drop)
-        }));
-        if site.machine.doom(None) {
-            made.unwrap().unwrap();
-            assert!(call > 3, "nobody died");
-            break;
-        }
+    let make: Command = |engine| engine.create_sandbox(&sandbox("more", &["lab"])).map(drop);
+    each_death(
+        || nearly_full(0),
+        make,
+        |site, how| {
+            site.engine().repair(false).unwrap();
+            site.assert_in_order();
+            make(&mut site.engine()).unwrap();
+            site.assert_in_order();
+            site.engine().remove_sandbox("more", false).unwrap();
+            site.engine().remove_sandbox("first", false).unwrap();
+            site.engine().remove_network("lab").unwrap();
+            let state = site.machine.state();
+            assert_eq!((state.bridges.len(), state.patches.len()), (1, 0), "{how}");
+        },
+    );
+}
+
+#[test]
+fn whoever_dies_while_one_is_begun_for_a_backend_leaves_it_whole_or_not_at_all() {
+    let make: Command = |engine| engine.fit(&on_port("other", PIN)).map(drop);
+    each_death(full_of_guests, make, |site, how| {
         site.engine().repair(false).unwrap();
         site.assert_in_order();
-        site.engine().create_sandbox(&sandbox("more", &["lab"])).unwrap();
+        make(&mut site.engine()).unwrap();
         site.assert_in_order();
-        site.engine().remove_sandbox("more", false).unwrap();
-        site.engine().remove_sandbox("first", false).unwrap();
-        site.engine().remove_network("lab").unwrap();
-        let state = site.machine.state();
-        assert_eq!((state.bridges.len(), state.patches.len()), (1, 0), "after death {call}");
-    }
+        site.engine().detach(&ground::on("one", "other")).unwrap();
+        assert_eq!(site.machine.state().patches.len(), 0, "{how}");
+    });
 }

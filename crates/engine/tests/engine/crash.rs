@@ -11,7 +11,7 @@ use crate::machine::{Death, Machine};
 use crate::patched::below;
 use crate::site::{Picture, Site, in_ovs, limited, network, on_lan, on_parent, publishing, sandbox, tap, to};
 
-type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
+pub type Command = fn(&mut Engine<Machine>) -> Result<(), Error>;
 
 /// What is done, on what, and what undoes it.
 struct Story {
@@ -286,7 +286,7 @@ fn dies(site: &Site, command: Command, fault: Option<Fault>, death: Option<Death
 type Way = fn(usize) -> (Option<Fault>, Option<Death>);
 
 /// Every way to die, in order of time, for as long as the command has not ended before.
-fn each_death(site: impl Fn() -> Site, command: Command, mut after: impl FnMut(&Site, String)) {
+pub fn each_death(site: impl Fn() -> Site, command: Command, mut after: impl FnMut(&Site, String)) {
     let ways: [Way; 3] = [
         |n| (Some(Fault::Die(n)), None),
         |n| (None, Some(Death::Before(n))),
