@@ -96,6 +96,8 @@ fn all_of_it_is_made_anew_together_with_the_rest() {
         for harm in ["flush table inet netavark", "delete table inet netavark", "flush table inet linkspan"] {
             reaches(Protocol::Tcp, "out", "192.0.2.1:8080", "a1 192.0.2.2");
             sh(&format!("nft {harm}"));
+            let there = firewall.observe(&Elements::All).unwrap();
+            assert_eq!(there.is_none(), harm.starts_with("flush"), "{harm}: whether it is to be made anew");
             firewall.apply(&again).unwrap();
         }
         reaches(Protocol::Tcp, "out", "[2001:db8::1]:8080", "a1 2001:db8::2");
