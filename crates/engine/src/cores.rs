@@ -196,7 +196,7 @@ pub(crate) fn make_room<K: Kernel>(
     let number = tx.bridge_with_room(network.id, CAPACITY)?;
     let begun = number == 0 || tx.access_bridges(network.id)?.iter().any(|(known, _)| *known == number);
     if !begun {
-        // Somebody has taken it away: the port makes it anew.
+        // Somebody has taken the own one away: it comes back with this container, which has room there then.
         let Some(above) = kernel.parent(Some(&own.name))? else { return Ok(0) };
         if above.mtu != network.bridge.mtu {
             network.bridge.mtu = above.mtu;
